@@ -1,0 +1,276 @@
+"""Response heads as bytes: status lines, validated field lines, the fields that we add.  Pure.
+
+Called by `asgi/exchange.py` and `wsgi.py`; which body framing applies is decided there.
+"""
+
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from serval.errors import AppError
+
+TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+# Never sent in a trailer section: framing, routing, authentication, and what a cache or a client
+# must know before the body (RFC 9110 section 6.5.1).
+FORBIDDEN_TRAILERS: Final = frozenset(
+    b"authorization cache-control connection content-encoding content-length content-range "
+    b"content-type cookie date expires host keep-alive location max-forwards proxy-authenticate "
+    b"proxy-authorization range retry-after set-cookie te trailer transfer-encoding upgrade vary "
+    b"www-authenticate".split()
+)
+
+CLOSE: Final = b"connection: close\r\n"
+KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
+CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+class HeaderBlock(NamedTuple):
+    """The field lines of a response, validated.
+
+    Attributes:
+        lines: Every field as sent by the application, in its order, names and values untouched, but
+            without Transfer-Encoding and Connection, which are the server's to say.
+        content_length: What the application's Content-Length says, if it sent one.
+        close: The application asked for the connection to be closed.
+        own: Index into `ResponseDefaults.lines`: which of our fields the application sent itself.
+    """
+
+    lines: bytes
+    content_length: int | None
+    close: bool
+    own: int
+
+
+OWN_DATE: Final = 1
+OWN_SERVER: Final = 2
+
+# Names that were found to be tokens, mapped to lower case.  Bounded: an application that makes up
+# names must not make us grow; a full table is simply begun anew.
+_NAMES: dict[bytes, bytes] = {}
+_NAMES_COUNT: Final = 1024
+
+# Whole blocks by the very pairs they were made of: most routes answer with the same fields.
+# 256 blocks of at most 2 KiB, begun anew when full.
+_BLOCKS: dict[tuple[tuple[bytes, bytes], ...], HeaderBlock] = {}
+_BLOCKS_COUNT: Final = 256
+_BLOCK_BYTES: Final = 2048
+
+_SERVERS_OWN: Final = frozenset((b"transfer-encoding", b"connection"))
+_NOTED: Final = frozenset(
+    (b"content-length", b"transfer-encoding", b"connection", b"date", b"server")
+)
+
+
+def status_line(status: int) -> bytes:
+    """The status line of an HTTP/1.1 response (RFC 9112 section 4), its reason from RFC 9110.
+
+    Raises:
+        AppError: The status is not an integer from 100 to 999.
+    """
+    line = _STATUS_LINES.get(status)
+    if line is not None:
+        return line
+    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
+        raise AppError(f"status must be an int from 100 to 999, not {status!r}")
+    return b"HTTP/1.1 %d \r\n" % status
+
+
+_STATUS_LINES: Final = {
+    int(status): f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+def header_block(headers: Iterable[tuple[bytes, bytes]]) -> HeaderBlock:
+    """Validate an application's header fields and join them to lines.
+
+    Raises:
+        AppError: A name is not a token, a value holds CR, LF or NUL, either is not bytes, or
+            Content-Length is repeated or not a decimal number.
+    """
+    key = tuple(headers)
+    try:
+        block = _BLOCKS.get(key)
+    except TypeError:  # pairs that are lists, as ASGI allows
+        key = tuple((name, value) for name, value in key)
+        block = None
+    if block is None:
+        block = _build(key)
+        if len(block.lines) <= _BLOCK_BYTES:
+            if len(_BLOCKS) >= _BLOCKS_COUNT:
+                _BLOCKS.clear()
+            try:
+                _BLOCKS[key] = block
+            except TypeError:  # bytearray and the like, which may change under us
+                pass
+    return block
+
+
+def _build(headers: tuple[tuple[bytes, bytes], ...]) -> HeaderBlock:
+    lines: list[bytes] = []
+    length: int | None = None
+    close = False
+    own = 0
+    for name, value in headers:
+        lower = field_name(name)
+        if lower in _NOTED:
+            if lower == b"content-length":
+                length = _content_length(value, length)
+            elif lower == b"connection":
+                close = close or b"close" in value.lower()
+            elif lower == b"date":
+                own |= OWN_DATE
+            elif lower == b"server":
+                own |= OWN_SERVER
+            if lower in _SERVERS_OWN:
+                continue
+        lines.append(field_line(name, value))
+    return HeaderBlock(b"".join(lines), length, close, own)
+
+
+def field_name(name: bytes) -> bytes:
+    """The name in lower case.
+
+    Raises:
+        AppError: It is not a token (RFC 9110 section 5.1), or not bytes.
+    """
+    try:
+        return _NAMES[name]
+    except (KeyError, TypeError):
+        pass
+    if not isinstance(name, bytes):
+        raise AppError(f"header name must be bytes, not {type(name).__name__}: {name!r}")
+    if not name or name.translate(None, TOKEN):
+        raise AppError(f"header name is not a token: {name!r}")
+    if len(_NAMES) >= _NAMES_COUNT:
+        _NAMES.clear()
+    lower = _NAMES[name] = name.lower()
+    return lower
+
+
+def field_line(name: bytes, value: bytes) -> bytes:
+    """One field line, `name` already known to be a token.
+
+    Raises:
+        AppError: The value holds CR, LF or NUL (RFC 9110 section 5.5), or is not bytes.
+    """
+    if not isinstance(value, bytes):
+        raise AppError(
+            f"value of header {name!r} must be bytes, not {type(value).__name__}: {value!r}"
+        )
+    if b"\n" in value or b"\r" in value or b"\0" in value:
+        raise AppError(f"value of header {name!r} holds CR, LF or NUL: {value!r}")
+    return b"%b: %b\r\n" % (name, value)
+
+
+def _content_length(value: bytes, earlier: int | None) -> int:
+    if not isinstance(value, bytes) or not value.isdigit() or len(value) > 19:
+        raise AppError(f"content-length must be a decimal number, not {value!r}")
+    if earlier is not None:
+        raise AppError(f"content-length is given twice: {earlier} and {value!r}")
+    return int(value)
+
+
+def without_content_length(block: HeaderBlock) -> bytes:
+    """The lines of a block for a response that must not announce a length (1xx, 204)."""
+    if block.content_length is None:
+        return block.lines
+    return b"".join(
+        line
+        for line in block.lines.splitlines(keepends=True)  # our own CR LF, values hold neither
+        if not line[:15].lower() == b"content-length:"
+    )
+
+
+def trailer_section(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The lines of a trailer section, without the empty one that ends it.
+
+    Raises:
+        AppError: A field is malformed, or may not stand in a trailer (RFC 9110 section 6.5.1).
+    """
+    lines = []
+    for name, value in headers:
+        if field_name(name) in FORBIDDEN_TRAILERS:
+            raise AppError(f"header {name!r} may not be sent as a trailer")
+        lines.append(field_line(name, value))
+    return b"".join(lines)
+
+
+def early_hints(links: Iterable[bytes]) -> bytes:
+    """A 103 response with one Link field for each item (RFC 8297).
+
+    Raises:
+        AppError: A link is not bytes, or holds CR, LF or NUL.
+    """
+    lines = b"".join(field_line(b"link", link) for link in links)
+    return b"HTTP/1.1 103 Early Hints\r\n" + lines + b"\r\n"
+
+
+class ResponseDefaults:
+    """The fields that the server adds to every response: Date, Server and configured ones.
+
+    Args:
+        clock: Gives the time in Unix seconds; asked once per response.
+        server: Whether `Server: serval` is sent.
+        date: Whether `Date` is sent (RFC 9110 section 6.6.1 wants it where there is a clock).
+        headers: Further fields for every response.
+    """
+
+    __slots__ = ("_clock", "_date", "_further", "_lines", "_second", "_server")
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        server: bool = True,
+        date: bool = True,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self._clock = clock
+        self._date = date
+        self._server = b"server: serval\r\n" if server else b""
+        self._further = b"".join(
+            field_line(name, value) for name, value in headers if field_name(name)
+        )
+        self._second = -1
+        self._lines: tuple[bytes, ...] = ()
+
+    def lines(self, own: int = 0) -> bytes:
+        """The lines for a response whose application sent the fields marked in `own`."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second = second
+            date = b"date: %b\r\n" % formatdate(second, usegmt=True).encode() if self._date else b""
+            self._lines = (
+                date + self._server + self._further,
+                self._server + self._further,
+                date + self._further,
+                self._further,
+            )
+        return self._lines[own]
+
+
+def plain_response(status: int, text: str, defaults: ResponseDefaults, further: bytes = b"") -> bytes:
+    """A whole response of our own, after which the connection closes.
+
+    Args:
+        status: The response status.
+        text: The body; it must hold nothing that the client sent.
+        defaults: The fields that every response carries.
+        further: More field lines, complete with their CR LF.
+    """
+    body = text.encode() + b"\n"
+    return b"".join(
+        (
+            status_line(status),
+            b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body),
+            further,
+            defaults.lines(),
+            CLOSE,
+            b"\r\n",
+            body,
+        )
+    )
