@@ -1,0 +1,3 @@
+"""stub"""
+import logging
+error_log = logging.getLogger("serval.error")
