@@ -6,17 +6,22 @@ Inert: it opens, logs and imports nothing of what it describes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from serval.errors import ConfigError
+from serval.header_lines import parse_header
+from serval.layers import Rivals, Sources, layers_of, merged
 from serval.net.bind import Bind, TcpBind, parse_bind
-from serval.options import Alias, Group, Unit, fault, option, options_of
+from serval.options import Alias, Group, fault, option, options_of, seconds, size
 
 Interface: TypeAlias = Literal["auto", "asgi", "wsgi"]
 LifespanMode: TypeAlias = Literal["auto", "on", "off"]
 LoopName: TypeAlias = Literal["auto", "asyncio", "uvloop"]
 LogLevel: TypeAlias = Literal["critical", "error", "warning", "info", "debug", "trace"]
 Colors: TypeAlias = Literal["auto", "on", "off"]
+
+_RIVALS: Final = (Rivals(frozenset({"bind"}), frozenset({"host", "port"})),)
+_DEFAULT_BIND: Final = TcpBind("127.0.0.1", 8000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,33 +34,38 @@ class ServerConfig:
         ConfigError: A value is out of its bounds, or contradicts another.
     """
 
-    app: str = option("", "The application: a module and the name in it, such as myapp:app.")
+    app: str = option(
+        "",
+        "The application: a module and the name in it, such as myapp:app.",
+        positional=True,
+        placeholder="MODULE:ATTRIBUTE",
+    )
     factory: bool = option(False, "The name is a function that makes the application.")
     app_dir: str = option(
         "",
         "Where modules are looked for first; the current directory by default.",
         completes="dir",
         placeholder="DIR",
-        aliases=(Alias("--chdir"), Alias("--working-dir")),
+        aliases=("--chdir", "--working-dir"),
     )
     env_file: tuple[str, ...] = option(
         (),
         "A file of KEY=VALUE lines for the environment, which wins over it.",
         completes="file",
         placeholder="FILE",
-        aliases=(Alias("--env-files"),),
+        aliases=("--env-files",),
     )
     interface: Interface = option("auto", "What the application speaks; auto looks at it.")
     lifespan: LifespanMode = option(
         "auto",
         "Whether to tell the application of start and stop; auto does if it listens.",
-        aliases=(Alias("--asgi-lifespan"),),
+        aliases=("--asgi-lifespan",),
     )
     root_path: str = option(
         "",
         "The path at which a proxy mounts the application, such as /api.",
         placeholder="PATH",
-        aliases=(Alias("--url-path-prefix"),),
+        aliases=("--url-path-prefix",),
         group=Group.HTTP,
     )
 
@@ -84,10 +94,7 @@ class ServerConfig:
         ),
     )
     backlog: int = option(
-        2048,
-        "Connections that the kernel may queue for us.",
-        group=Group.LISTENING,
-        at_least=1,
+        2048, "Connections that the kernel may queue for us.", group=Group.LISTENING, at_least=1
     )
 
     workers: int = option(
@@ -103,118 +110,81 @@ class ServerConfig:
         "Threads that run requests in each worker, 2 or more; 0 runs them on the event loop.",
         group=Group.PROCESSES,
         at_most=1024,
-        aliases=(Alias("--blocking-threads"),),
+        aliases=("--blocking-threads",),
     )
     loop: LoopName = option(
         "auto",
         "The event loop; auto takes uvloop where it is installed.",
         group=Group.PROCESSES,
-        aliases=(Alias("--asgi-loop"),),
+        aliases=("--asgi-loop",),
     )
 
-    timeout_startup: float = option(
+    timeout_startup: float = seconds(
         600.0,
         "Longest wait for the application to start.",
-        group=Group.TIMEOUTS,
-        unit=Unit.SECONDS,
         zero_means="no limit",
-        aliases=(Alias("--startup-timeout"),),
+        aliases=("--startup-timeout",),
     )
-    timeout_tls_handshake: float = option(
+    timeout_tls_handshake: float = seconds(
         10.0,
         "Longest wait for a TLS handshake.",
-        group=Group.TIMEOUTS,
-        unit=Unit.SECONDS,
         zero_means="no limit",
-        aliases=(Alias("--ssl-handshake-timeout"),),
+        aliases=("--ssl-handshake-timeout",),
     )
-    timeout_headers: float = option(
+    timeout_headers: float = seconds(
         15.0,
         "Longest wait for a whole request head.",
-        group=Group.TIMEOUTS,
-        unit=Unit.SECONDS,
         zero_means="no limit",
-        aliases=(Alias("--http1-header-read-timeout", after="ms"), Alias("--header-timeout")),
+        aliases=(Alias("--http1-header-read-timeout", after="ms"), "--header-timeout"),
     )
-    timeout_body_idle: float = option(
+    timeout_body_idle: float = seconds(
         30.0,
         "Longest silence within a request body.",
-        group=Group.TIMEOUTS,
-        unit=Unit.SECONDS,
         zero_means="no limit",
-        aliases=(Alias("--read-timeout"),),
+        aliases=("--read-timeout",),
     )
-    timeout_keep_alive: float = option(
+    timeout_keep_alive: float = seconds(
         75.0,
         "How long a connection may wait for its next request.",
-        group=Group.TIMEOUTS,
-        unit=Unit.SECONDS,
         zero_means="closing after each response",
-        aliases=(Alias("--keep-alive"), Alias("--keep-alive-timeout")),
+        aliases=("--keep-alive", "--keep-alive-timeout"),
     )
-    timeout_write_idle: float = option(
+    timeout_write_idle: float = seconds(
         60.0,
         "How long a client may take none of a response.",
-        group=Group.TIMEOUTS,
-        unit=Unit.SECONDS,
         zero_means="no limit",
-        aliases=(Alias("--write-timeout"),),
+        aliases=("--write-timeout",),
     )
-    timeout_graceful_shutdown: float = option(
+    timeout_graceful_shutdown: float = seconds(
         30.0,
         "How long running requests may go on after a stop signal.",
-        group=Group.TIMEOUTS,
-        unit=Unit.SECONDS,
-        aliases=(
-            Alias("--graceful-timeout"),
-            Alias("--shutdown-timeout"),
-            Alias("--workers-kill-timeout"),
-        ),
+        aliases=("--graceful-timeout", "--shutdown-timeout", "--workers-kill-timeout"),
     )
-    timeout_lifespan_shutdown: float = option(
-        5.0,
-        "Longest wait for the application to stop, once no request runs.",
-        group=Group.TIMEOUTS,
-        unit=Unit.SECONDS,
+    timeout_lifespan_shutdown: float = seconds(
+        5.0, "Longest wait for the application to stop, once no request runs."
     )
 
-    limit_request_line: int = option(
-        8192,
-        "Largest request line.",
-        group=Group.LIMITS,
-        unit=Unit.BYTES,
-        at_least=64,
-    )
-    limit_header_field: int = option(
+    limit_request_line: int = size(8192, "Largest request line.", at_least=64)
+    limit_header_field: int = size(
         16384,
         "Largest header field, name and value.",
-        group=Group.LIMITS,
-        unit=Unit.BYTES,
         at_least=64,
-        aliases=(Alias("--limit-request-field_size"), Alias("--limit-request-field-size")),
+        aliases=("--limit-request-field_size", "--limit-request-field-size"),
     )
-    limit_header_block: int = option(
+    limit_header_block: int = size(
         65536,
         "Largest header section, all fields together.",
-        group=Group.LIMITS,
-        unit=Unit.BYTES,
         at_least=256,
-        aliases=(Alias("--h11-max-incomplete-event-size"),),
+        aliases=("--h11-max-incomplete-event-size",),
     )
     limit_header_count: int = option(
         100,
         "Most header fields of a request.",
         group=Group.LIMITS,
         at_least=1,
-        aliases=(Alias("--limit-request-fields"),),
+        aliases=("--limit-request-fields",),
     )
-    max_body_size: int = option(
-        100 * 1024 * 1024,
-        "Largest request body.",
-        group=Group.LIMITS,
-        unit=Unit.BYTES,
-        zero_means="no limit",
-    )
+    max_body_size: int = size(100 * 1024 * 1024, "Largest request body.", zero_means="no limit")
 
     server_header: bool = option(True, "Send a Server header.", group=Group.HTTP)
     date_header: bool = option(True, "Send a Date header.", group=Group.HTTP)
@@ -226,61 +196,46 @@ class ServerConfig:
         separator="\n",
     )
 
-    ws_max_size: int = option(
+    ws_max_size: int = size(
         1024 * 1024,
         "Largest WebSocket message.",
         group=Group.WEBSOCKET,
-        unit=Unit.BYTES,
         zero_means="no limit",
-        aliases=(Alias("--websocket-max-message-size"),),
+        aliases=("--websocket-max-message-size",),
     )
     ws_max_fragments: int = option(
         1024, "Most frames of one message.", group=Group.WEBSOCKET, zero_means="no limit"
     )
     ws_max_queue: int = option(
-        32,
-        "Most messages that wait for the application.",
-        group=Group.WEBSOCKET,
-        at_least=1,
+        32, "Most messages that wait for the application.", group=Group.WEBSOCKET, at_least=1
     )
-    ws_ping_interval: float = option(
+    ws_ping_interval: float = seconds(
         20.0,
         "Time between pings.",
         group=Group.WEBSOCKET,
-        unit=Unit.SECONDS,
         zero_means="no pings",
-        aliases=(Alias("--websocket-ping-interval"), Alias("--ping-interval")),
+        aliases=("--websocket-ping-interval", "--ping-interval"),
     )
-    ws_ping_timeout: float = option(
+    ws_ping_timeout: float = seconds(
         20.0,
         "Longest wait for the answer to a ping.",
         group=Group.WEBSOCKET,
-        unit=Unit.SECONDS,
         zero_means="no limit",
-        aliases=(Alias("--ping-timeout"),),
+        aliases=("--ping-timeout",),
     )
-    ws_close_timeout: float = option(
-        5.0,
-        "Longest wait for the other half of a closing handshake.",
-        group=Group.WEBSOCKET,
-        unit=Unit.SECONDS,
+    ws_close_timeout: float = seconds(
+        5.0, "Longest wait for the other half of a closing handshake.", group=Group.WEBSOCKET
     )
     ws_per_message_deflate: bool = option(
         True, "Offer compression of messages.", group=Group.WEBSOCKET
     )
 
     log_level: LogLevel = option(
-        "info",
-        "The least severe messages to log.",
-        group=Group.LOGGING,
-        aliases=(Alias("--loglevel"),),
+        "info", "The least severe messages to log.", group=Group.LOGGING, aliases=("--loglevel",)
     )
     access_log: bool = option(True, "Log a line for each request.", group=Group.LOGGING)
     use_colors: Colors = option(
-        "auto",
-        "Colour the log; auto does on a terminal.",
-        group=Group.LOGGING,
-        as_switch=True,
+        "auto", "Colour the log; auto does on a terminal.", group=Group.LOGGING, as_switch=True
     )
 
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -288,11 +243,61 @@ class ServerConfig:
     def __post_init__(self) -> None:
         for one in options_of(type(self)):
             if found := fault(one, getattr(self, one.name)):
-                raise ConfigError(f"{one.name} {found} (from {self.origin(one.name)})")
-        _ = self.binds
+                raise ConfigError(f"{self._named(one.name)} {found}")
+        if self.threads == 1:
+            raise ConfigError(
+                f"{self._named('threads')} is 1, and one thread is slower than none; "
+                "give 0 to serve on the event loop, or 2 and more"
+            )
+        if self.interface == "wsgi" and self.lifespan == "on":
+            raise ConfigError(
+                f"{self._named('lifespan')} is on, which contradicts {self._named('interface')}: "
+                "a WSGI application has no lifespan"
+            )
+        if self.root_path and (self.root_path[0] != "/" or self.root_path[-1] == "/"):
+            raise ConfigError(
+                f"{self._named('root_path')} must begin with a slash and end without one, "
+                f"not {self.root_path!r}"
+            )
+        self._check_binds()
+        self._check_headers()
+
+    def _check_binds(self) -> None:
+        plain = TcpBind(self.host, self.port)
+        if self.bind and plain != _DEFAULT_BIND:
+            raise ConfigError(
+                f"{self._named('bind')} contradicts host and port; give the one or the other"
+            )
+        try:
+            binds = self.binds
+        except ConfigError as exc:
+            raise ConfigError(f"{exc}{self._from('bind')}") from None
+        for count, bind in enumerate(binds):
+            if bind in binds[:count] and not (isinstance(bind, TcpBind) and bind.port == 0):
+                raise ConfigError(f"{self._named('bind')} names {bind} twice")
+
+    def _check_headers(self) -> None:
+        try:
+            headers = self.extra_headers
+        except ConfigError as exc:
+            raise ConfigError(f"{exc}{self._from('header')}") from None
+        for name, _ in headers:
+            if (name == b"server" and self.server_header) or (name == b"date" and self.date_header):
+                word = name.decode()
+                raise ConfigError(
+                    f"{self._named('header')} sets {word}, which contradicts {word}_header; "
+                    f"add --no-{word}-header"
+                )
+
+    def _named(self, name: str) -> str:
+        """A setting in a message: its name, and where its value came from."""
+        return name + self._from(name)
+
+    def _from(self, name: str) -> str:
+        return f" (from {self.origins[name]})" if name in self.origins else ""
 
     def origin(self, name: str) -> str:
-        """Where a setting's value came from, in words."""
+        """Where a setting's value came from: a flag, a variable, a file, or `default`."""
         return self.origins.get(name, "default")
 
     @property
@@ -301,3 +306,20 @@ class ServerConfig:
         if not self.bind:
             return (TcpBind(self.host, self.port),)
         return tuple(parse_bind(spec) for spec in self.bind)
+
+    @property
+    def extra_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers for every response, their names in lower case."""
+        return tuple(parse_header(line) for line in self.header)
+
+    @classmethod
+    def load(cls, sources: Sources) -> "ServerConfig":
+        """The settings that several sources make together; it opens nothing.
+
+        Raises:
+            ConfigError: A source names an unknown setting, or a value is wrong.
+        """
+        options = options_of(cls)
+        values, origins = merged(options, layers_of(options, sources), _RIVALS)
+        # Each value was parsed to its field's type, and is checked once more as the object is made.
+        return cls(**values, origins=origins)  # type: ignore[arg-type]

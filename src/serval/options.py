@@ -5,7 +5,7 @@ Pure: it opens nothing and knows no setting by name.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum, auto
 from typing import Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack, get_args, get_origin
@@ -61,30 +61,34 @@ class Alias(NamedTuple):
         flag: With its dashes.
         before: Written before the value: `--uds x` is `--bind unix:x`.
         after: Written behind a bare number: `--http1-header-read-timeout 500` counts milliseconds.
-        value: The value that the flag stands for, where it takes none.
     """
 
     flag: str
     before: str = ""
     after: str = ""
-    value: str = ""
 
     def spelled(self, raw: str) -> str:
         """The value as the setting's own flag would be given it."""
         return self.before + raw + (self.after if raw.isdigit() else "")
 
 
-class OptionFacts(TypedDict, total=False):
+class Bounds(TypedDict, total=False):
+    """Which numbers a setting may be; see `Option`."""
+
+    at_least: float
+    at_most: float
+    zero_means: str
+
+
+class OptionFacts(Bounds, total=False):
     """What may be said of a setting beside its default and its help text; see `Option`."""
 
     group: Group
     unit: Unit
-    at_least: float
-    at_most: float
     short: str
-    aliases: tuple[Alias, ...]
+    positional: bool
+    negatable: bool
     fallback_variable: str
-    zero_means: str
     placeholder: str
     completes: Literal["", "file", "dir"]
     as_switch: bool
@@ -99,6 +103,8 @@ class Option:
         choices: The values allowed, read off the field's Literal type.
         at_least: The least value allowed; `zero_means` lets 0 through beside it.
         short: A one-letter flag, with its dash.
+        positional: On the command line it is the argument, not a flag.
+        negatable: As a switch it also has a flag `--no-x`.
         fallback_variable: A variable of the platform, read where no setting of ours speaks.
         zero_means: What 0 stands for, where it is no number: `no limit`.
         placeholder: The value's name in help, where the kind's own says too little.
@@ -117,6 +123,8 @@ class Option:
     choices: tuple[str, ...] = ()
     short: str = ""
     aliases: tuple[Alias, ...] = ()
+    positional: bool = False
+    negatable: bool = True
     fallback_variable: str = ""
     zero_means: str = ""
     placeholder: str = ""
@@ -132,7 +140,12 @@ class Option:
     @property
     def negative_flag(self) -> str:
         """The flag that turns it off, or nothing."""
-        return "--no-" + self.flag[2:] if self.kind is Kind.SWITCH or self.as_switch else ""
+        return "--no-" + self.flag[2:] if self.is_switch and self.negatable else ""
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether its flag takes no value."""
+        return self.as_switch or self.kind is Kind.SWITCH
 
     @property
     def variable(self) -> str:
@@ -157,9 +170,43 @@ class Option:
                 return Kind.CHOICE if self.choices else Kind.TEXT
 
 
-def option(default: T, help: str, **facts: Unpack[OptionFacts]) -> T:
-    """A dataclass field that is a setting."""
-    return field(default=default, metadata={"option": Option(help=help, **facts)})
+def option(
+    default: T, help: str, *, aliases: Sequence[str | Alias] = (), **facts: Unpack[OptionFacts]
+) -> T:
+    """A dataclass field that is a setting.
+
+    Args:
+        aliases: Other flags for it; a plain text is one that takes the same values.
+    """
+    others = tuple(Alias(one) if isinstance(one, str) else one for one in aliases)
+    made: T = field(
+        default=default, metadata={"option": Option(help=help, aliases=others, **facts)}
+    )
+    return made
+
+
+def seconds(
+    default: float,
+    help: str,
+    *,
+    group: Group = Group.TIMEOUTS,
+    aliases: Sequence[str | Alias] = (),
+    **facts: Unpack[Bounds],
+) -> float:
+    """A setting that is a duration."""
+    return option(default, help, group=group, unit=Unit.SECONDS, aliases=aliases, **facts)
+
+
+def size(
+    default: int,
+    help: str,
+    *,
+    group: Group = Group.LIMITS,
+    aliases: Sequence[str | Alias] = (),
+    **facts: Unpack[Bounds],
+) -> int:
+    """A setting that counts bytes."""
+    return option(default, help, group=group, unit=Unit.BYTES, aliases=aliases, **facts)
 
 
 def options_of(cls: type) -> tuple[Option, ...]:
@@ -182,44 +229,49 @@ def parse(option: Option, raw: object) -> object:
     Raises:
         ValueError: It is not of the option's kind; the text says what would be.
     """
-    if option.kind is Kind.LIST:
-        return _parse_list(raw)
-    if isinstance(raw, str):
-        return _parse_text(option, raw.strip())
-    if isinstance(raw, bool) and {"on", "off"} <= {*option.choices}:
-        return "on" if raw else "off"
-    if option.kind is Kind.DURATION and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
-    return raw
+    wanted = f"must be {_WANTED[option.kind]}"
+    try:
+        value = (
+            _parse_text(option, raw.strip()) if isinstance(raw, str) else _converted(option, raw)
+        )
+    except ValueError:
+        if not isinstance(raw, str) or raw.strip():
+            raise ValueError(f"{wanted}, not {raw!r}") from None
+        raise ValueError(f"is empty; it {wanted}") from None
+    if found := fault(option, value):
+        raise ValueError(found)
+    return value
 
 
 def _parse_text(option: Option, text: str) -> object:
     match option.kind:
         case Kind.SWITCH:
             if (truth := _TRUTHS.get(text.lower())) is None:
-                raise ValueError("neither true nor false")
+                raise ValueError
             return truth
         case Kind.DURATION:
             return parse_duration(text)
         case Kind.SIZE:
             return parse_size(text)
         case Kind.NUMBER:
-            try:
-                return int(text)
-            except ValueError:
-                raise ValueError("not a whole number") from None
+            return int(text)
         case Kind.CHOICE:
             return text.lower()
+        case Kind.LIST:
+            return (text,)
         case _:
             return text
 
 
-def _parse_list(raw: object) -> tuple[str, ...]:
-    if isinstance(raw, str):
-        return (raw,)
-    if isinstance(raw, list | tuple) and all(isinstance(item, str) for item in raw):
+def _converted(option: Option, raw: object) -> object:
+    """What the TOML reader made of a value, as its field has it."""
+    if isinstance(raw, bool) and {"on", "off"} <= {*option.choices}:
+        return "on" if raw else "off"
+    if option.kind is Kind.LIST and isinstance(raw, list):
         return tuple(raw)
-    raise ValueError("not a list of texts")
+    if option.kind is Kind.DURATION and isinstance(raw, int) and not isinstance(raw, bool):
+        return float(raw)
+    return raw
 
 
 def fault(option: Option, value: object) -> str:
@@ -287,7 +339,12 @@ def render(option: Option, value: object) -> str:
             return str(value)
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X or Y`, or nothing where nothing known looks like it."""
-    matches = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(matches)}" if matches else ""
+def near(name: str, known: Mapping[str, str]) -> str:
+    """`; did you mean X or Y?`, or nothing where nothing known looks like it.
+
+    Args:
+        known: Every name that may be meant, and what to suggest for it.
+    """
+    matches = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    suggestions = dict.fromkeys(known[match] for match in matches)
+    return f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
