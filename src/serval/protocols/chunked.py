@@ -1,0 +1,171 @@
+"""The strict framing of chunked bodies (RFC 9112 section 7.1): what may go on to h11.
+
+h11 forgives white space after a chunk size, 20 digits, any bytes in extensions and LF alone in
+trailers; this scanner does not.  It walks over the framing and passes the data by, never copying
+it.  Linear in the input whatever its cuts.
+"""
+
+import re
+from enum import Enum, auto
+from typing import Final
+
+from serval.protocols.refusals import refusal
+from serval.protocols.sections import Budget, TrailerSection
+
+EXTENSION_BYTES: Final = 16_384
+"""Bytes that all extensions of one body may take together: none is used by any client."""
+
+_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
+# Possessive throughout: no input makes it backtrack.
+_EXTENSIONS: Final = re.compile(
+    rb"(?:[ \t]*+;[ \t]*+"
+    + _TOKEN
+    + rb"+(?:[ \t]*+=[ \t]*+(?:"
+    + _TOKEN
+    + rb"+|"
+    + _QUOTED
+    + rb"))?+)*+"
+)
+_CR: Final = 0x0D
+
+
+class Part(Enum):
+    """What comes next in a chunked body."""
+
+    SIZE = auto()
+    DATA = auto()
+    DATA_END = auto()
+    TRAILERS = auto()
+    DONE = auto()
+
+
+class ChunkScanner:
+    """Walks over a chunked body.
+
+    Attributes:
+        part: What comes next.
+        passed_bytes: Bytes of data passed so far, framing not counted.
+        limit_bytes: The largest size of the data; 0 for none.
+    """
+
+    __slots__ = (
+        "_chunk_left",
+        "_extension_left",
+        "_searched",
+        "_trailers",
+        "limit_bytes",
+        "part",
+        "passed_bytes",
+    )
+
+    def __init__(self, budget: Budget, limit_bytes: int) -> None:
+        self.part = Part.SIZE
+        self.passed_bytes = 0
+        self.limit_bytes = limit_bytes
+        self._chunk_left = 0
+        self._extension_left = EXTENSION_BYTES
+        self._searched = 0
+        self._trailers = TrailerSection(budget)
+
+    def advance(self, data: bytes | bytearray, start: int, origin: int) -> int:
+        """Check one part of the body as far as it has come.
+
+        Args:
+            data: The input; what stands before `start` has been passed.
+            origin: Where `start` is in the connection's input, for the offset of errors.
+
+        Returns:
+            Where the next part begins; `start` itself if more input is needed.
+
+        Raises:
+            PeerError: The framing is broken, or a limit is passed.
+        """
+        match self.part:
+            case Part.DATA:
+                return self._pass_data(data, start, origin)
+            case Part.SIZE:
+                return self._pass_size(data, start, origin)
+            case Part.DATA_END:
+                return self._pass_data_end(data, start, origin)
+            case Part.TRAILERS:
+                return self._pass_trailers(data, start, origin)
+            case Part.DONE:
+                return start
+
+    def _pass_size(self, data: bytes | bytearray, start: int, origin: int) -> int:
+        end = data.find(b"\n", start + self._searched)
+        if end < 0:
+            self._check_open_size(data, start, origin)
+            self._searched = len(data) - start
+            return start
+        line = bytes(data[start:end])
+        self._searched = 0
+        self._take_size(line, origin)
+        self.part = Part.DATA if self._chunk_left else Part.TRAILERS
+        return end + 1
+
+    def _check_open_size(self, data: bytes | bytearray, start: int, origin: int) -> None:
+        """Refuse an unfinished chunk line as soon as no further byte can save it."""
+        length = len(data) - start
+        if length <= 0:
+            return
+        if data[-1] == _CR:
+            length -= 1
+        allowed = self._extension_left + 16
+        stray = data.find(b"\r", max(start + self._searched - 1, start), len(data) - 1) - start
+        if 0 <= stray <= allowed:
+            raise refusal("bare-cr", bytes(data[start : start + 64]), origin)
+        if length > allowed:
+            raise refusal("chunk-extensions-too-long", bytes(data[start : start + 64]), origin)
+
+    def _take_size(self, line: bytes, origin: int) -> None:
+        allowed = self._extension_left + 16
+        stray = line.find(b"\r", 0, -1)
+        if 0 <= stray <= allowed:
+            raise refusal("bare-cr", line, origin)
+        if len(line) - line.endswith(b"\r") > allowed:
+            raise refusal("chunk-extensions-too-long", line, origin)
+        if not line.endswith(b"\r"):
+            raise refusal("bare-lf", line, origin)
+        size = _SIZE.match(line)
+        if size is None or line[size.end() : size.end() + 1] not in b"\r; \t":
+            raise refusal("bad-chunk-size", line, origin)
+        extensions = line[size.end() : -1]
+        if extensions:
+            if b";" not in extensions:  # white space alone
+                raise refusal("bad-chunk-size", line, origin)
+            if _EXTENSIONS.fullmatch(extensions) is None:
+                raise refusal("bad-chunk-extension", line, origin)
+            self._extension_left -= len(extensions)
+        self._chunk_left = int(size[0], 16)
+
+    def _pass_data(self, data: bytes | bytearray, start: int, origin: int) -> int:
+        available = min(len(data) - start, self._chunk_left)
+        if available <= 0:
+            return start
+        if self.limit_bytes and available > (room := self.limit_bytes - self.passed_bytes):
+            if room <= 0:
+                raise refusal("body-too-large", offset=origin)
+            available = room
+        self.passed_bytes += available
+        self._chunk_left -= available
+        if not self._chunk_left:
+            self.part = Part.DATA_END
+        return start + available
+
+    def _pass_data_end(self, data: bytes | bytearray, start: int, origin: int) -> int:
+        found = bytes(data[start : start + 2])
+        if not b"\r\n".startswith(found):
+            raise refusal("bad-chunk-end", bytes(data[start : start + 64]), origin)
+        if len(found) < 2:
+            return start
+        self.part = Part.SIZE
+        return start + 2
+
+    def _pass_trailers(self, data: bytes | bytearray, start: int, origin: int) -> int:
+        if not self._trailers.advance(data, start, origin):
+            return start
+        self.part = Part.DONE
+        return start + self._trailers.end

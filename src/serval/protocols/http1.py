@@ -1,0 +1,356 @@
+"""The server's side of HTTP/1.x, without I/O: bytes in, events out; both lanes use it.
+
+Plain heads take the fast path of `head`.  Every other head is checked line by line, then read by
+h11 from its first byte; a chunked body goes to h11 as far as its framing has been checked.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, NoReturn
+
+import h11
+
+from serval.errors import PeerError
+from serval.protocols.chunked import ChunkScanner, Part
+from serval.protocols.events import (
+    BodyReceived,
+    Headers,
+    RequestEnded,
+    RequestEvent,
+    RequestReceived,
+)
+from serval.protocols.framing import framing_of
+from serval.protocols.head import Head, plain_head
+from serval.protocols.refusals import refusal
+from serval.protocols.sections import Budget, HeadLimits, HeadSection
+
+__all__ = ["H1Protocol", "HeadLimits"]
+
+# Our own limits come first; h11 is given whole lines and is never the one to run full.
+_H11_BUFFER_BYTES: Final = 1 << 40
+_DEFAULT_LIMITS: Final = HeadLimits()
+
+
+class Phase(Enum):
+    """How far the current request has come."""
+
+    HEAD = auto()
+    HEAD_AFTER_EMPTY_LINE = auto()
+    COUNTED_BODY = auto()
+    CHUNKED_BODY = auto()
+    ENDED = auto()
+    REFUSED = auto()
+
+
+class _Referee:
+    """h11, reading one request of which it is given nothing that has not been checked."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self) -> None:
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_H11_BUFFER_BYTES)
+
+    def read_head(self, head: bytes, offset: int) -> Headers:
+        """The headers of a whole head."""
+        self._connection.receive_data(head)
+        event = self._next_event(offset)
+        if type(event) is not h11.Request:
+            raise refusal("refused-by-h11", head, offset)
+        return list(event.headers)
+
+    def read_body(self, data: bytes, offset: int) -> tuple[bytes, Headers | None]:
+        """The data in a piece of a chunked body, and the trailers if it is the last piece."""
+        self._connection.receive_data(data)
+        pieces: list[bytes] = []
+        while True:
+            event = self._next_event(offset)
+            if type(event) is h11.Data:
+                pieces.append(bytes(event.data))
+            elif type(event) is h11.EndOfMessage:
+                return b"".join(pieces), list(event.headers)
+            else:
+                return b"".join(pieces), None
+
+    def _next_event(self, offset: int) -> object:
+        try:
+            return self._connection.next_event()
+        except h11.RemoteProtocolError as exc:
+            raise refusal("refused-by-h11", str(exc).encode("ascii", "replace"), offset) from exc
+
+
+class _ChunkedBody:
+    """A chunked body on its way: our scanner before, h11 behind it."""
+
+    __slots__ = ("referee", "scanner")
+
+    def __init__(self, referee: _Referee, budget: Budget, limit_bytes: int) -> None:
+        self.referee = referee
+        self.scanner = ChunkScanner(budget, limit_bytes)
+
+
+class H1Protocol:
+    """One connection's requests, one after the other.
+
+    Not safe for concurrent use; the objects of different connections are independent.
+
+    Args:
+        limits: What a head may cost.
+        max_body_bytes: The largest body, 0 for no limit.
+    """
+
+    __slots__ = (
+        "_data",
+        "_eof",
+        "_left",
+        "_length",
+        "_limits",
+        "_max_body_bytes",
+        "_origin",
+        "_phase",
+        "_plain_bytes",
+        "_reading",
+        "_start",
+    )
+
+    def __init__(self, limits: HeadLimits = _DEFAULT_LIMITS, *, max_body_bytes: int = 0) -> None:
+        self._limits = limits
+        self._max_body_bytes = max_body_bytes
+        self._plain_bytes = min(limits.request_line_bytes, limits.field_bytes, limits.block_bytes)
+        self._phase = Phase.HEAD
+        self._data: bytes | bytearray = b""
+        self._start = 0  # where in _data the bytes begin that have not been parsed
+        self._origin = 0  # where in the connection's input _data begins
+        self._length = 0  # of the current body, as announced
+        self._left = 0  # bytes of a counted body still to come
+        self._reading: HeadSection | _ChunkedBody | None = None  # what arrives in pieces, if any
+        self._eof = False
+
+    @property
+    def request_ended(self) -> bool:
+        """Whether the current request has been read to its end."""
+        return self._phase is Phase.ENDED
+
+    @property
+    def head_started(self) -> bool:
+        """Whether bytes of an unfinished head are waiting."""
+        return self._phase in (Phase.HEAD, Phase.HEAD_AFTER_EMPTY_LINE) and self.has_trailing_data
+
+    @property
+    def at_eof(self) -> bool:
+        """Whether the peer has ended its side and no bytes of a further request are left."""
+        return self._eof and not self.has_trailing_data
+
+    @property
+    def has_trailing_data(self) -> bool:
+        """Whether bytes have been received that were not parsed."""
+        return self._start < len(self._data)
+
+    @property
+    def trailing_data(self) -> bytes:
+        """The bytes that have been received and not parsed."""
+        return bytes(self._data[self._start :])
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer, at least one."""
+        if self._phase is Phase.REFUSED:
+            self._fail()
+        if not self._data:
+            self._data = data
+            return
+        if not isinstance(self._data, bytearray):
+            self._data = bytearray(self._data)
+        # Dropping the front of a bytearray moves no bytes, appending moves few: linear over all.
+        del self._data[: self._start]
+        self._data += data
+        self._origin += self._start
+        self._start = 0
+
+    def receive_eof(self) -> None:
+        """Note that the peer will send no more."""
+        self._eof = True
+
+    def limit_body(self, max_bytes: int) -> None:
+        """Set another limit for the body of the current request, 0 for none.
+
+        Raises:
+            PeerError: The body is known to be larger already (413).
+        """
+        if self._phase is Phase.REFUSED:
+            self._fail()
+        known = self._length
+        if isinstance(self._reading, _ChunkedBody):
+            self._reading.scanner.limit_bytes = max_bytes
+            known = self._reading.scanner.passed_bytes
+        if 0 < max_bytes < known:
+            self._phase = Phase.REFUSED
+            raise refusal("body-too-large", offset=self._origin + self._start)
+
+    def start_next_cycle(self) -> None:
+        """Begin with the next request: the response is done and the request was read."""
+        if self._phase is not Phase.ENDED:
+            raise AssertionError(f"the request has not ended: {self._phase.name}")
+        self._phase = Phase.HEAD
+
+    def next_event(self) -> RequestEvent | None:
+        """The next event, or None: more bytes are needed, or the request has ended.
+
+        Raises:
+            PeerError: The peer broke the protocol or a limit; nothing more may be asked for.
+        """
+        try:
+            if self._phase is Phase.HEAD and self._reading is None:
+                data, start = self._data, self._start
+                end = data.find(b"\r\n\r\n", start)
+                if 0 < end - start <= self._plain_bytes:
+                    head = plain_head(bytes(data[start:end]))
+                    if head is not None and len(head.headers) <= self._limits.count:
+                        return self._begin(head, end + 4)
+            return _STEPS[self._phase](self)
+        except PeerError:
+            self._phase = Phase.REFUSED
+            raise
+
+    def _begin(self, head: Head, end: int) -> RequestReceived:
+        """Go over from the head, which ends at `end`, to the body."""
+        framing = head.framing
+        length = framing.content_length
+        version = "1.0" if head.version == b"HTTP/1.0" else "1.1"
+        body = b""
+        if length:
+            if 0 < self._max_body_bytes < length:
+                raise refusal("body-too-large", offset=self._origin + self._start)
+            if length <= len(self._data) - end:
+                body = bytes(self._data[end : end + length])
+                end += length
+        complete = len(body) == length
+        self._phase = Phase.ENDED if complete else Phase.COUNTED_BODY
+        self._length = self._left = length or 0
+        self._consume(end)
+        return RequestReceived(
+            head.method,
+            head.target,
+            head.headers,
+            version,
+            framing.keep_alive,
+            complete,
+            body,
+            length,
+            framing.expect_continue and not complete,
+            framing.upgrade,
+            framing.accepts_trailers,
+        )
+
+    def _consume(self, end: int) -> None:
+        """Drop the input before `end`; keep no buffer that holds nothing."""
+        if end == len(self._data):
+            self._data = b""
+            self._origin += end
+            self._start = 0
+        else:
+            self._start = end
+
+    def _read_empty_line(self) -> RequestEvent | None:
+        """Pass over one empty line before a request (RFC 9112 section 2.2)."""
+        if not self._data.startswith(b"\r\n", self._start):
+            return self._read_head()
+        self._phase = Phase.HEAD_AFTER_EMPTY_LINE
+        self._consume(self._start + 2)
+        return self._read_head()
+
+    def _read_head(self) -> RequestEvent | None:
+        data, start, section = self._data, self._start, self._reading
+        origin = self._origin + start
+        if not isinstance(section, HeadSection):
+            if start == len(data):
+                return None
+            section = HeadSection(self._limits, data[start], origin)
+            self._reading = section
+        if not section.advance(data, start, origin):
+            if self._eof:
+                raise refusal("incomplete-head", bytes(data[start : start + 64]), origin)
+            return None
+        self._reading = None
+        end = start + section.end
+        line = section.request
+        framing = framing_of(line.version, section.framing_fields)
+        raw = bytes(data[start:end])
+        if (plain := plain_head(raw[:-4])) is not None:
+            return self._begin(plain, end)
+        referee = _Referee()
+        headers = referee.read_head(raw, origin)
+        request = self._begin(Head(line.method, line.target, line.version, headers, framing), end)
+        if framing.content_length is None:
+            self._phase = Phase.CHUNKED_BODY
+            self._reading = _ChunkedBody(referee, section.budget, self._max_body_bytes)
+        return request
+
+    def _read_counted_body(self) -> RequestEvent | None:
+        if not self._left:
+            self._phase = Phase.ENDED
+            return RequestEnded([])
+        data, start = self._data, self._start
+        end = min(len(data), start + self._left)
+        if start == end:
+            self._check_eof()
+            return None
+        # A whole buffer of bytes is passed through, not copied.
+        piece = bytes(data[start:end])
+        self._left -= len(piece)
+        self._consume(end)
+        return BodyReceived(piece)
+
+    def _read_chunked_body(self) -> RequestEvent | None:
+        body = self._reading
+        while isinstance(body, _ChunkedBody):
+            data, start = self._data, self._start
+            end = self._checked_end(body.scanner)
+            if end == start:
+                self._check_eof()
+                return None
+            piece, trailers = body.referee.read_body(bytes(data[start:end]), self._origin + start)
+            self._consume(end)
+            if trailers is not None:
+                self._phase = Phase.ENDED
+                self._reading = None
+                return RequestEnded(trailers)
+            if piece:
+                return BodyReceived(piece)
+        raise AssertionError("a chunked body is being read without its scanner")
+
+    def _checked_end(self, scanner: ChunkScanner) -> int:
+        """How far the chunked body may be read; the trailer section goes by itself.
+
+        Raises:
+            PeerError: The next byte is wrong.  What stands before it is read first.
+        """
+        data, start = self._data, self._start
+        end = start
+        try:
+            while (after := scanner.advance(data, end, self._origin + end)) > end:
+                end = after
+                if scanner.part in (Part.TRAILERS, Part.DONE):
+                    break
+        except PeerError:
+            if end == start:
+                raise
+        return end
+
+    def _check_eof(self) -> None:
+        if self._eof:
+            raise refusal("incomplete-body", offset=self._origin + self._start)
+
+    def _rest(self) -> None:
+        """The request has ended, the next one has not begun: nothing happens."""
+
+    def _fail(self) -> NoReturn:
+        raise AssertionError("nothing more is parsed after a refusal")
+
+
+_STEPS: Final[dict[Phase, Callable[[H1Protocol], RequestEvent | None]]] = {
+    Phase.HEAD: H1Protocol._read_empty_line,
+    Phase.HEAD_AFTER_EMPTY_LINE: H1Protocol._read_head,
+    Phase.COUNTED_BODY: H1Protocol._read_counted_body,
+    Phase.CHUNKED_BODY: H1Protocol._read_chunked_body,
+    Phase.ENDED: H1Protocol._rest,
+    Phase.REFUSED: H1Protocol._fail,
+}

@@ -1,0 +1,187 @@
+"""Heads and trailer sections, line by line as they arrive: limits, line ends, grammar.
+
+Linear in the input whatever its cuts: every byte is searched once, every line checked once, and
+the verdict is the same wherever the input is cut.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from serval.protocols.framing import FORBIDDEN_TRAILERS, FRAMING_NAMES
+from serval.protocols.grammar import Field, RequestLine, check_first_byte, field_line, request_line
+from serval.protocols.refusals import refusal
+
+_CR: Final = 0x0D
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """What the head and the trailers of one request may cost, together."""
+
+    request_line_bytes: int = 8192
+    field_bytes: int = 16384
+    block_bytes: int = 65536
+    count: int = 100
+
+
+class Budget:
+    """What is left of the limits for the fields of one request.
+
+    Attributes:
+        block_bytes: Bytes that field lines may still take, line ends included.
+        count: Field lines that may still come.
+    """
+
+    __slots__ = ("block_bytes", "count", "field_bytes", "request_line_bytes")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self.request_line_bytes = limits.request_line_bytes
+        self.field_bytes = limits.field_bytes
+        self.block_bytes = limits.block_bytes
+        self.count = limits.count
+
+
+class _Section:
+    """Lines up to an empty one.  Positions count from the start of the section."""
+
+    __slots__ = ("_line_start", "_searched", "budget")
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._line_start = 0
+        self._searched = 0
+
+    @property
+    def end(self) -> int:
+        """Where the bytes after the section begin; meant for a section that is complete."""
+        return self._line_start
+
+    def advance(self, data: bytes | bytearray, start: int, origin: int) -> bool:
+        """Check what has arrived since the last call; True once the empty line is there.
+
+        Args:
+            data: The input from `start` on; what was given before must be unchanged.
+            origin: Where the section begins in the connection's input, for the offset of errors.
+
+        Raises:
+            PeerError: A line breaks the grammar or a limit.
+        """
+        while True:
+            line_start = self._line_start
+            end = data.find(b"\n", start + self._searched)
+            if end < 0:
+                self._check_open_line(data, start, origin)
+                self._searched = len(data) - start
+                return False
+            line = bytes(data[start + line_start : end])
+            self._check_ends(line, origin + line_start)
+            self._line_start = self._searched = end + 1 - start
+            if line == b"\r":
+                self._take_empty_line(origin + line_start)
+                return True
+            self._take_line(line[:-1], origin + line_start)
+
+    def _check_open_line(self, data: bytes | bytearray, start: int, origin: int) -> None:
+        """Refuse an unfinished line as soon as no further byte can save it."""
+        opened = start + self._line_start
+        length = len(data) - opened
+        if length <= 0:
+            return
+        if data[-1] == _CR:  # perhaps the first half of the line's end
+            length -= 1
+        allowed, reason = self._allowance()
+        stray = data.find(b"\r", max(start + self._searched - 1, opened), len(data) - 1) - opened
+        if 0 <= stray <= allowed:
+            raise refusal("bare-cr", bytes(data[opened : opened + 64]), origin + self._line_start)
+        if length > allowed:
+            raise refusal(reason, bytes(data[opened : opened + 64]), origin + self._line_start)
+
+    def _check_ends(self, line: bytes, offset: int) -> None:
+        """Check the line ends and the limits of a line that came with its LF, in that order.
+
+        The same order as an unfinished line meets them when it arrives byte by byte.
+        """
+        allowed, reason = self._allowance()
+        stray = line.find(b"\r", 0, -1)
+        if 0 <= stray <= allowed:
+            raise refusal("bare-cr", line, offset)
+        if len(line) - line.endswith(b"\r") > allowed:
+            raise refusal(reason, line, offset)
+        if not line.endswith(b"\r"):
+            raise refusal("bare-lf", line, offset)
+
+    def _allowance(self) -> tuple[int, str]:
+        """How long the current line may be, and the reason to refuse a longer one."""
+        budget = self.budget
+        if budget.block_bytes < budget.field_bytes:
+            return budget.block_bytes, "fields-too-long"
+        return budget.field_bytes, "field-too-long"
+
+    def _take_line(self, line: bytes, offset: int) -> None:
+        raise NotImplementedError
+
+    def _take_empty_line(self, offset: int) -> None:
+        raise NotImplementedError
+
+    def _spend(self, line: bytes, offset: int) -> None:
+        """Count a field line against the budget."""
+        if self.budget.count == 0:
+            raise refusal("too-many-fields", line, offset)
+        self.budget.count -= 1
+        self.budget.block_bytes = max(0, self.budget.block_bytes - len(line) - 2)
+
+
+class HeadSection(_Section):
+    """A request head: the request line, then fields.
+
+    Attributes:
+        request: The parts of the request line; meant for a head that is complete.
+        framing_fields: The fields that `framing_of` has to see.
+    """
+
+    __slots__ = ("_count", "framing_fields", "request")
+
+    def __init__(self, limits: HeadLimits, first_byte: int, offset: int) -> None:
+        super().__init__(Budget(limits))
+        check_first_byte(first_byte, offset)
+        self.request = RequestLine(b"", b"", b"")
+        self.framing_fields: list[Field] = []
+        self._count = limits.count
+
+    def _allowance(self) -> tuple[int, str]:
+        if not self.request.method:
+            return self.budget.request_line_bytes, "request-line-too-long"
+        return super()._allowance()
+
+    def _take_line(self, line: bytes, offset: int) -> None:
+        if not self.request.method:
+            self.request = request_line(line, offset)
+            return
+        self._spend(line, offset)
+        field = field_line(line, offset, is_first=self.budget.count == self._count - 1)
+        if field.name in FRAMING_NAMES:
+            self.framing_fields.append(field)
+
+    def _take_empty_line(self, offset: int) -> None:
+        if not self.request.method:
+            raise refusal("empty-lines", b"\r\n", offset)
+
+
+class TrailerSection(_Section):
+    """The fields after the last chunk, on what the head left of the budget."""
+
+    __slots__ = ("_is_first",)
+
+    def __init__(self, budget: Budget) -> None:
+        super().__init__(budget)
+        self._is_first = True
+
+    def _take_line(self, line: bytes, offset: int) -> None:
+        self._spend(line, offset)
+        field = field_line(line, offset, is_first=self._is_first)
+        self._is_first = False
+        if field.name in FORBIDDEN_TRAILERS:
+            raise refusal("forbidden-trailer", line, offset)
+
+    def _take_empty_line(self, offset: int) -> None:
+        """An empty line ends the section; there is nothing to check."""
