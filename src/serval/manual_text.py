@@ -1,0 +1,116 @@
+"""The parts of the manual that no setting says: signals, exit statuses, examples, prose.
+
+Text only; `manual.py` makes a page of it.
+"""
+
+from typing import Final
+
+from serval.errors import ExitStatus
+
+SUMMARY: Final = "serve an ASGI or WSGI application from supervised worker processes"
+
+DESCRIPTION: Final = (
+    "serval opens its listening sockets, starts worker processes that load the application, and "
+    "serves HTTP/1.1 and WebSocket from them until a signal stops it. A worker that dies is "
+    "replaced. The command server is the same program under a second name, and so is "
+    "python3 -m serval.",
+    "MODULE:ATTRIBUTE names a module, with dots where it lies in packages, and the application in "
+    "it. It is looked for in the current directory first.",
+)
+
+OPTIONS: Final = (
+    "TIME is a number of seconds, or numbers with units: 90, 500ms, 6m, 1h30m. SIZE is a number of "
+    "bytes or has a unit: k, M, G and KiB, MiB, GiB are powers of 1024, kB, MB, GB of 1000.",
+    "The names that other servers have for a flag are understood, and given with it below. They "
+    "are names on the command line only.",
+)
+
+CONFIGURATION_FILE: Final = (
+    "A TOML file given with --config holds settings at its top level, each under the key that is "
+    "given with it above. Where the file's name is pyproject.toml, they stand in the table "
+    "[tool.serval]; such a table in ./pyproject.toml is found without --config. Durations and "
+    "sizes are numbers, or texts as on the command line. Relative paths begin at the current "
+    "directory, not at the file.",
+)
+
+CONFIGURATION_EXAMPLE: Final = """\
+app = "myapp:app"
+bind = ["0.0.0.0:8000", "unix:/run/myapp.sock"]
+workers = 4
+timeout_keep_alive = "75s"
+max_body_size = "10MiB"
+access_log = false
+"""
+
+ENVIRONMENT: Final = (
+    "Each setting is read from the variable that is given with it above. Of a list, commas stand "
+    "between the items, and line ends between the items of SERVAL_HEADER. An unknown variable "
+    "that begins with SERVAL_ is an error.",
+    "A flag wins over a variable, a variable over one from an env file, and these over the "
+    "configuration file. bind takes the place of host and port: of the sources that say where to "
+    "listen, the strongest counts, and one source cannot give both.",
+)
+
+VARIABLES: Final = (
+    ("SERVAL_CONFIG", "The configuration file, as with --config."),
+    ("PORT", "The port, where neither a setting nor a file gives one or gives bind."),
+    ("WEB_CONCURRENCY", "The number of workers, where nothing else gives it."),
+)
+
+ENV_FILES: Final = (
+    "An env file holds lines KEY=value, with or without export before them. A value may stand in "
+    'single quotes, which keep it as it is, or in double quotes, which know \\n, \\t, \\r, \\", '
+    "\\$ and \\\\; either may go over several lines. Lines that begin with # and, outside quotes, "
+    "text from a # behind a blank are comments. The variables are set for the application, and "
+    "those that begin with SERVAL_ are settings. A variable that is set already stays as it is.",
+)
+
+SIGNALS: Final = (
+    (
+        "TERM, INT",
+        "Stop: no new connections, running requests may finish within --timeout-graceful-shutdown. "
+        "A second one shortens the wait, a third ends it.",
+    ),
+    ("QUIT", "Stop at once, without waiting for running requests."),
+)
+
+EXIT_STATUSES: Final = (
+    (ExitStatus.OK, "It was stopped by a signal and ended in order."),
+    (ExitStatus.USAGE, "A flag, a variable or a file is wrong; nothing was started."),
+    (ExitStatus.BOOT, "The application could not be loaded, or its lifespan startup failed."),
+    (ExitStatus.CRASH_LOOP, "Workers died faster than it makes sense to replace them."),
+    (ExitStatus.SHUTDOWN, "The application failed in its lifespan shutdown."),
+    (ExitStatus.BIND, "A listening socket could not be opened."),
+)
+
+EXAMPLES: Final = (
+    ("Serve on http://127.0.0.1:8000, with one worker:", "serval myapp:app"),
+    (
+        "Four workers, behind a proxy on the same machine:",
+        "serval myapp:app --workers 4 --bind unix:/run/myapp.sock",
+    ),
+    (
+        "In a container, on the port that the platform gives:",
+        "PORT=8080 serval myapp:app --host 0.0.0.0",
+    ),
+    (
+        "See what would be in force, and where each value comes from:",
+        "serval myapp:app --config serval.toml --print-config",
+    ),
+    (
+        "In a debugger, without worker processes:",
+        "python3 -m pdb -m serval myapp:app --workers 0",
+    ),
+)
+
+COMPLETION: Final = (
+    "The command completes its flags, the values that can be listed, and paths. One line in the "
+    "start-up file of a shell turns it on; for the name server, write server and "
+    "_SERVER_COMPLETE.",
+)
+
+COMPLETION_LINES: Final = (
+    ("~/.bashrc", 'eval "$(_SERVAL_COMPLETE=bash_source serval)"'),
+    ("~/.zshrc", 'eval "$(_SERVAL_COMPLETE=zsh_source serval)"'),
+    ("~/.config/fish/completions/serval.fish", "_SERVAL_COMPLETE=fish_source serval | source"),
+)

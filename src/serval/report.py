@@ -1,0 +1,41 @@
+"""What `--print-config`, `--version` and `--check` say.
+
+The command prints it; nothing here decides what happens.
+"""
+
+import platform
+from importlib import metadata
+
+from serval.config import ServerConfig
+from serval.options import options_of, render
+from serval.version import __version__
+
+
+def settings_table(config: ServerConfig) -> str:
+    """A line for each setting: name, value, origin."""
+    rows = [
+        (one.name, render(one, getattr(config, one.name)) or '""', config.origin(one.name))
+        for one in options_of(ServerConfig)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(
+        f"{name:{widths[0]}}  {value:{widths[1]}}  {origin}" for name, value, origin in rows
+    )
+
+
+def versions() -> str:
+    """Serval, the interpreter, the event loop and the protocol libraries."""
+    uvloop = _version("uvloop")
+    loop = f"loop uvloop {uvloop}" if uvloop else "loop asyncio"
+    return (
+        f"serval {__version__} ({platform.python_implementation()} {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, {loop}, "
+        f"h11 {_version('h11')}, wsproto {_version('wsproto')})"
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
