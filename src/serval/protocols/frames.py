@@ -1,0 +1,96 @@
+"""Single WebSocket frames: headers, masks, close codes (RFC 6455 sections 5 and 7).  Pure.
+
+Called by `protocols/websocket.py`; the events are what it tells its caller.
+"""
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from serval.errors import AppError
+
+CONTROL_BYTES: Final = 125  # the longest payload of a control frame
+
+FIN_TEXT: Final = 0x81
+FIN_BINARY: Final = 0x82
+RSV1: Final = 0x40
+
+# Up to this size one XOR of two wide integers beats four translations of every fourth byte
+# (measured on 3.11 and 3.13: they meet between 200 and 500 bytes).
+WIDE_BYTES: Final = 300
+
+_XOR: Final = [bytes(a ^ b for a in range(256)) for b in range(256)]
+
+
+class CloseCode(IntEnum):
+    """The codes that we send or report ourselves (RFC 6455 section 7.4.1)."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    NO_CODE = 1005  # never on the wire: the close frame had none
+    LOST = 1006  # never on the wire: there was no close frame
+    BAD_PAYLOAD = 1007
+    TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    RESTART = 1012
+
+
+class PingReceived(NamedTuple):
+    """The peer asks for a pong with the same payload."""
+
+    payload: bytes
+
+
+class PongReceived(NamedTuple):
+    """The peer is alive."""
+
+    payload: bytes
+
+
+class CloseReceived(NamedTuple):
+    """The peer has begun or completed the closing handshake; `code` is 1005 where it gave none."""
+
+    code: int
+    reason: str
+
+
+def frame(first_byte: int, payload: bytes) -> bytes:
+    """An unmasked frame; `first_byte` holds FIN, RSV bits and opcode."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first_byte, size)) + payload
+    if size < 65_536:
+        return bytes((first_byte, 126, size >> 8, size & 255)) + payload
+    return bytes((first_byte, 127)) + size.to_bytes(8, "big") + payload
+
+
+def unmask(payload: bytes, mask: bytes) -> bytes | bytearray:
+    """The payload with the mask of four bytes taken off (RFC 6455 section 5.3)."""
+    size = len(payload)
+    if size <= WIDE_BYTES:
+        pattern = (mask * (size + 3 >> 2))[:size]
+        plain = int.from_bytes(payload, "little") ^ int.from_bytes(pattern, "little")
+        return plain.to_bytes(size, "little")
+    out = bytearray(payload)
+    for offset, key in enumerate(mask):
+        out[offset::4] = out[offset::4].translate(_XOR[key])
+    return out
+
+
+def sendable_code(code: object) -> int:
+    """The code, if it may stand in a close frame (RFC 6455 section 7.4, IANA registry).
+
+    Raises:
+        AppError: It is not an int, is reserved for local use, or belongs to no range.
+    """
+    if isinstance(code, int) and (
+        3000 <= code <= 4999 or 1000 <= code <= 1003 or 1007 <= code <= 1014
+    ):
+        return int(code)
+    raise AppError(f"close code {code!r} may not be sent; legal: 1000-1003, 1007-1014, 3000-4999")
+
+
+def close_reason(reason: str) -> bytes:
+    """The reason as UTF-8, cut between characters to what a close frame holds beside the code."""
+    data = reason.encode("utf-8", "replace")
+    limit = CONTROL_BYTES - 2
+    return data if len(data) <= limit else data[:limit].decode("utf-8", "ignore").encode()
