@@ -7,56 +7,52 @@ agrees with it exactly on the rest.  Refuses nothing itself.
 from typing import Final, NamedTuple
 
 from serval.errors import PeerError
-from serval.protocols.events import Headers
+from serval.protocols.events import Headers, RequestReceived
 from serval.protocols.framing import FRAMING_NAMES, Framing, framing_of
-from serval.protocols.grammar import TARGET_BYTES, TOKEN_BYTES, VALUE_BYTES, Field
+from serval.protocols.grammar import TARGET_BYTES, TOKEN_BYTES, VALUE_BYTES, field_line
 
 _PLAIN_METHODS: Final = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 )
-_BLOCK_BYTES: Final = VALUE_BYTES + b"\r\n"
 _DOUBTFUL_NAMES: Final = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 _PRIVATE_NAMES: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
 
-# Names as received -> in lower case, validated.  Bounded in number and in length, since clients
-# choose the keys; cleared when full, which costs a flood no more than the validation it asks for.
-_NAME_COUNT: Final = 1024
-_NAME_BYTES: Final = 64
-_names: dict[bytes, bytes] = {}
+# The caches below are bounded in number and in size, since clients choose the keys, and emptied
+# when full: a flood of new keys costs no more than the work that it would cost without them.
+# Threads may share them, since what a key maps to never depends on who asked.
+
+_LINE_COUNT: Final = 1024
+_LINE_BYTES: Final = 256
+_lines: dict[bytes, tuple[bytes, bytes]] = {}
+"""Field lines as received -> name and value; only such as bear on nothing but themselves."""
 
 
-class Block(NamedTuple):
-    """The fields of a plain head, without its request line.
+class _Block(NamedTuple):
+    """The field lines of a plain head, read.
 
     Attributes:
-        headers: Shared by all requests with the same block: copy before giving it away.
+        headers: Shared by all requests with the same lines: copied before it is given away.
+        rest: The fields of `RequestReceived` after its headers.
     """
 
     headers: Headers
-    framing: Framing
+    rest: tuple[str, bool, bool, bytes, int | None, bool, bytes, bool]
 
 
-# Field blocks as received -> parsed: a client on a kept-alive connection repeats its own.  What
-# holds credentials is never kept.  Bounded like the names: 128 blocks of at most 1 KiB.
 _BLOCK_COUNT: Final = 128
 _MEMO_BYTES: Final = 1024
-_blocks: dict[bytes, Block] = {}
+_blocks: dict[bytes, _Block] = {}
+"""Field lines of HTTP/1.1 -> read; a client repeats its own.  No credentials are kept in it."""
+
+_FRAMING_COUNT: Final = 256
+_framings: dict[bytes, Framing] = {}
+"""A version and the lines of a head that bear on framing -> what they say."""
 
 
-class Head(NamedTuple):
-    """A request head, read and judged; the headers are of this request alone."""
-
-    method: bytes
-    target: bytes
-    version: bytes
-    headers: Headers
-    framing: Framing
-
-
-def plain_head(head: bytes) -> Head | None:
+def plain_head(head: bytes) -> RequestReceived | None:
     """Read a whole head, its final empty line left out, if it is plain.
 
-    The caller has checked its size.
+    The caller has checked its size.  A body that is announced is left to the caller as well.
     """
     line, _, fields = head.partition(b"\r\n")
     try:
@@ -77,51 +73,98 @@ def plain_head(head: bytes) -> Head | None:
         return None
     if block is None:
         return None
-    return Head(method, target, version, block.headers.copy(), block.framing)
+    # Half the cost of RequestReceived(...), which goes through a function in Python.
+    return tuple.__new__(RequestReceived, (method, target, block[0].copy(), *block[1]))
 
 
-def _read_block(fields: bytes, version: bytes) -> Block | None:
+def completed(request: RequestReceived, body: bytes) -> RequestReceived:
+    """The event for a request whose body came along with its head."""
+    return tuple.__new__(
+        RequestReceived,
+        (*request[:5], True, body, len(body), False, request.upgrade, request.accepts_trailers),
+    )
+
+
+def request_of(
+    method: bytes, target: bytes, version: bytes, headers: Headers, framing: Framing
+) -> RequestReceived:
+    """The event for a head; complete if it announces no body."""
+    return RequestReceived(method, target, headers, *_rest_of(version, framing))
+
+
+def _rest_of(
+    version: bytes, framing: Framing
+) -> tuple[str, bool, bool, bytes, int | None, bool, bytes, bool]:
+    return (
+        "1.0" if version == b"HTTP/1.0" else "1.1",
+        framing.keep_alive,
+        framing.content_length == 0,
+        b"",
+        framing.content_length,
+        framing.expect_continue and framing.content_length != 0,
+        framing.upgrade,
+        framing.accepts_trailers,
+    )
+
+
+def _read_block(block: bytes, version: bytes) -> _Block | None:
     """Read the field lines, and remember them where that is worth it and harmless."""
-    ends = fields.count(b"\r\n")
-    if (
-        fields.translate(None, _BLOCK_BYTES)
-        or fields.count(b"\n") != ends
-        or fields.count(b"\r") != ends
-    ):
-        return None
     headers: Headers = []
-    framing_fields: list[Field] = []
+    framing_lines: list[bytes] = []
     is_private = False
-    for line in fields.split(b"\r\n"):
-        raw, colon, value = line.partition(b":")
-        name = _names.get(raw) or _read_name(raw)
-        if not colon or not name or name in _DOUBTFUL_NAMES:
-            return None
-        value = value.strip(b" \t")
-        headers.append((name, value))
-        if name in FRAMING_NAMES:
-            framing_fields.append(Field(name, value, -1))
-        elif name in _PRIVATE_NAMES:
-            is_private = True
-    try:
-        framing = framing_of(version, framing_fields)
-    except PeerError:  # the strict path refuses it, and says where
+    for line in block.split(b"\r\n") if block else ():
+        field = _lines.get(line)
+        if field is None:
+            field = _read_line(line)
+            if field is None:
+                return None
+            if field[0] in FRAMING_NAMES:
+                framing_lines.append(line)
+            elif field[0] in _PRIVATE_NAMES:
+                is_private = True
+        headers.append(field)
+    framing = _read_framing(framing_lines, version)
+    if framing is None:
         return None
-    block = Block(headers, framing)
-    if version == b"HTTP/1.1" and not is_private and len(fields) <= _MEMO_BYTES:
+    read = _Block(headers, _rest_of(version, framing))
+    if version == b"HTTP/1.1" and not is_private and len(block) <= _MEMO_BYTES:
         if len(_blocks) >= _BLOCK_COUNT:
             _blocks.clear()
-        _blocks[fields] = block
-    return block
+        _blocks[block] = read
+    return read
 
 
-def _read_name(raw: bytes) -> bytes:
-    """A field name in lower case, empty if it is not legal; remembered if it is."""
-    if raw.translate(None, TOKEN_BYTES):
-        return b""
+def _read_line(line: bytes) -> tuple[bytes, bytes] | None:
+    """The name and value of a plain field line; it is remembered if it stands for itself."""
+    raw, colon, value = line.partition(b":")
     name = raw.lower()
-    if len(raw) <= _NAME_BYTES:
-        if len(_names) >= _NAME_COUNT:
-            _names.clear()
-        _names[raw] = name
-    return name
+    if (
+        not colon
+        or not name
+        or name in _DOUBTFUL_NAMES
+        or name.translate(None, TOKEN_BYTES)
+        or value.translate(None, VALUE_BYTES)  # a CR or LF among them
+    ):
+        return None
+    field = name, value.strip(b" \t")
+    if len(line) <= _LINE_BYTES and name not in FRAMING_NAMES and name not in _PRIVATE_NAMES:
+        if len(_lines) >= _LINE_COUNT:
+            _lines.clear()
+        _lines[line] = field
+    return field
+
+
+def _read_framing(lines: list[bytes], version: bytes) -> Framing | None:
+    """What the lines say that bear on framing; None where the strict path has to judge."""
+    key = version + b"\r\n".join(lines)
+    if (known := _framings.get(key)) is not None:
+        return known
+    try:
+        framing = framing_of(version, [field_line(line, -1, is_first=False) for line in lines])
+    except PeerError:  # the strict path refuses it, and says where
+        return None
+    if len(key) <= _MEMO_BYTES:
+        if len(_framings) >= _FRAMING_COUNT:
+            _framings.clear()
+        _framings[key] = framing
+    return framing

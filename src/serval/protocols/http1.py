@@ -4,7 +4,6 @@ Plain heads take the fast path of `head`.  Every other head is checked line by l
 h11 from its first byte; a chunked body goes to h11 as far as its framing has been checked.
 """
 
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final, NoReturn
 
@@ -20,7 +19,7 @@ from serval.protocols.events import (
     RequestReceived,
 )
 from serval.protocols.framing import framing_of
-from serval.protocols.head import Head, plain_head
+from serval.protocols.head import completed, plain_head, request_of
 from serval.protocols.refusals import refusal
 from serval.protocols.sections import Budget, HeadLimits, HeadSection
 
@@ -34,12 +33,20 @@ _DEFAULT_LIMITS: Final = HeadLimits()
 class Phase(Enum):
     """How far the current request has come."""
 
-    HEAD = auto()
+    HEAD = auto()  # nothing of it has been looked at
     HEAD_AFTER_EMPTY_LINE = auto()
+    HEAD_LINES = auto()  # it comes in pieces
     COUNTED_BODY = auto()
     CHUNKED_BODY = auto()
     ENDED = auto()
     REFUSED = auto()
+
+
+# Bound once: the class attribute costs a look-up for every request.
+_HEAD: Final = Phase.HEAD
+_ENDED: Final = Phase.ENDED
+_REFUSED: Final = Phase.REFUSED
+_HEADS: Final = frozenset((Phase.HEAD, Phase.HEAD_AFTER_EMPTY_LINE, Phase.HEAD_LINES))
 
 
 class _Referee:
@@ -116,7 +123,7 @@ class H1Protocol:
         self._limits = limits
         self._max_body_bytes = max_body_bytes
         self._plain_bytes = min(limits.request_line_bytes, limits.field_bytes, limits.block_bytes)
-        self._phase = Phase.HEAD
+        self._phase = _HEAD
         self._data: bytes | bytearray = b""
         self._start = 0  # where in _data the bytes begin that have not been parsed
         self._origin = 0  # where in the connection's input _data begins
@@ -128,7 +135,7 @@ class H1Protocol:
     @property
     def request_ended(self) -> bool:
         """Whether the current request has been read to its end."""
-        return self._phase is Phase.ENDED
+        return self._phase is _ENDED
 
     @property
     def head_started(self) -> bool:
@@ -152,7 +159,7 @@ class H1Protocol:
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer, at least one."""
-        if self._phase is Phase.REFUSED:
+        if self._phase is _REFUSED:
             self._fail()
         if not self._data:
             self._data = data
@@ -175,21 +182,21 @@ class H1Protocol:
         Raises:
             PeerError: The body is known to be larger already (413).
         """
-        if self._phase is Phase.REFUSED:
+        if self._phase is _REFUSED:
             self._fail()
         known = self._length
         if isinstance(self._reading, _ChunkedBody):
             self._reading.scanner.limit_bytes = max_bytes
             known = self._reading.scanner.passed_bytes
         if 0 < max_bytes < known:
-            self._phase = Phase.REFUSED
+            self._phase = _REFUSED
             raise refusal("body-too-large", offset=self._origin + self._start)
 
     def start_next_cycle(self) -> None:
         """Begin with the next request: the response is done and the request was read."""
-        if self._phase is not Phase.ENDED:
+        if self._phase is not _ENDED:
             raise AssertionError(f"the request has not ended: {self._phase.name}")
-        self._phase = Phase.HEAD
+        self._phase = _HEAD
 
     def next_event(self) -> RequestEvent | None:
         """The next event, or None: more bytes are needed, or the request has ended.
@@ -198,47 +205,40 @@ class H1Protocol:
             PeerError: The peer broke the protocol or a limit; nothing more may be asked for.
         """
         try:
-            if self._phase is Phase.HEAD and self._reading is None:
+            if self._phase is _HEAD:
                 data, start = self._data, self._start
                 end = data.find(b"\r\n\r\n", start)
                 if 0 < end - start <= self._plain_bytes:
-                    head = plain_head(bytes(data[start:end]))
-                    if head is not None and len(head.headers) <= self._limits.count:
-                        return self._begin(head, end + 4)
-            return _STEPS[self._phase](self)
+                    head = data[start:end]
+                    request = plain_head(head if type(head) is bytes else bytes(head))
+                    if request is not None and len(request.headers) <= self._limits.count:
+                        return self._begin(request, end + 4)
+            return self._advance()
         except PeerError:
-            self._phase = Phase.REFUSED
+            self._phase = _REFUSED
             raise
 
-    def _begin(self, head: Head, end: int) -> RequestReceived:
-        """Go over from the head, which ends at `end`, to the body."""
-        framing = head.framing
-        length = framing.content_length
-        version = "1.0" if head.version == b"HTTP/1.0" else "1.1"
-        body = b""
-        if length:
+    def _begin(self, request: RequestReceived, end: int) -> RequestReceived:
+        """Go over from a head, which ends at `end`, to the body if there is one."""
+        if request.complete:
+            self._length = 0
+            self._phase = _ENDED
+        else:
+            length = self._length = self._left = request.content_length or 0
             if 0 < self._max_body_bytes < length:
                 raise refusal("body-too-large", offset=self._origin + self._start)
-            if length <= len(self._data) - end:
-                body = bytes(self._data[end : end + length])
+            self._phase = Phase.COUNTED_BODY if length else Phase.CHUNKED_BODY
+            if 0 < length <= len(self._data) - end:
+                self._phase = _ENDED
+                request = completed(request, bytes(self._data[end : end + length]))
                 end += length
-        complete = len(body) == length
-        self._phase = Phase.ENDED if complete else Phase.COUNTED_BODY
-        self._length = self._left = length or 0
-        self._consume(end)
-        return RequestReceived(
-            head.method,
-            head.target,
-            head.headers,
-            version,
-            framing.keep_alive,
-            complete,
-            body,
-            length,
-            framing.expect_continue and not complete,
-            framing.upgrade,
-            framing.accepts_trailers,
-        )
+        if end == len(self._data):
+            self._data = b""
+            self._origin += end
+            self._start = 0
+        else:
+            self._start = end
+        return request
 
     def _consume(self, end: int) -> None:
         """Drop the input before `end`; keep no buffer that holds nothing."""
@@ -249,40 +249,54 @@ class H1Protocol:
         else:
             self._start = end
 
-    def _read_empty_line(self) -> RequestEvent | None:
-        """Pass over one empty line before a request (RFC 9112 section 2.2)."""
-        if not self._data.startswith(b"\r\n", self._start):
-            return self._read_head()
-        self._phase = Phase.HEAD_AFTER_EMPTY_LINE
-        self._consume(self._start + 2)
-        return self._read_head()
+    def _advance(self) -> RequestEvent | None:
+        """The next event where the fast path has none."""
+        reading = self._reading
+        if isinstance(reading, HeadSection):
+            return self._read_head(reading)
+        if isinstance(reading, _ChunkedBody):
+            return self._read_chunked_body(reading)
+        if self._phase is Phase.COUNTED_BODY:
+            return self._read_counted_body()
+        if self._phase is _REFUSED:
+            self._fail()
+        return None if self._phase is _ENDED else self._open_head()
 
-    def _read_head(self) -> RequestEvent | None:
-        data, start, section = self._data, self._start, self._reading
+    def _open_head(self) -> RequestEvent | None:
+        """Begin to read a head line by line, once there is something to read."""
+        if self._phase is _HEAD and self._data[self._start : self._start + 2] == b"\r\n":
+            # One empty line may stand before a request (RFC 9112 section 2.2).
+            self._phase = Phase.HEAD_AFTER_EMPTY_LINE
+            self._consume(self._start + 2)
+        data, start = self._data, self._start
         origin = self._origin + start
-        if not isinstance(section, HeadSection):
-            if start == len(data):
-                return None
-            section = HeadSection(self._limits, data[start], origin)
-            self._reading = section
+        if data[start : start + 2] in (b"", b"\r"):
+            if self._eof and data:
+                raise refusal("incomplete-head", b"\r", origin)
+            return None
+        self._reading = HeadSection(self._limits, data[start], origin)
+        self._phase = Phase.HEAD_LINES
+        return self._read_head(self._reading)
+
+    def _read_head(self, section: HeadSection) -> RequestEvent | None:
+        data, start = self._data, self._start
+        origin = self._origin + start
         if not section.advance(data, start, origin):
             if self._eof:
                 raise refusal("incomplete-head", bytes(data[start : start + 64]), origin)
             return None
-        self._reading = None
         end = start + section.end
-        line = section.request
-        framing = framing_of(line.version, section.framing_fields)
-        raw = bytes(data[start:end])
-        if (plain := plain_head(raw[:-4])) is not None:
-            return self._begin(plain, end)
+        method, target, version = section.request
+        framing = framing_of(version, section.framing_fields)
+        head = bytes(data[start:end])
+        self._reading = None
+        if (request := plain_head(head[:-4])) is not None:
+            return self._begin(request, end)
         referee = _Referee()
-        headers = referee.read_head(raw, origin)
-        request = self._begin(Head(line.method, line.target, line.version, headers, framing), end)
+        headers = referee.read_head(head, origin)
         if framing.content_length is None:
-            self._phase = Phase.CHUNKED_BODY
             self._reading = _ChunkedBody(referee, section.budget, self._max_body_bytes)
-        return request
+        return self._begin(request_of(method, target, version, headers, framing), end)
 
     def _read_counted_body(self) -> RequestEvent | None:
         if not self._left:
@@ -299,9 +313,8 @@ class H1Protocol:
         self._consume(end)
         return BodyReceived(piece)
 
-    def _read_chunked_body(self) -> RequestEvent | None:
-        body = self._reading
-        while isinstance(body, _ChunkedBody):
+    def _read_chunked_body(self, body: _ChunkedBody) -> RequestEvent | None:
+        while True:
             data, start = self._data, self._start
             end = self._checked_end(body.scanner)
             if end == start:
@@ -315,7 +328,6 @@ class H1Protocol:
                 return RequestEnded(trailers)
             if piece:
                 return BodyReceived(piece)
-        raise AssertionError("a chunked body is being read without its scanner")
 
     def _checked_end(self, scanner: ChunkScanner) -> int:
         """How far the chunked body may be read; the trailer section goes by itself.
@@ -339,18 +351,5 @@ class H1Protocol:
         if self._eof:
             raise refusal("incomplete-body", offset=self._origin + self._start)
 
-    def _rest(self) -> None:
-        """The request has ended, the next one has not begun: nothing happens."""
-
     def _fail(self) -> NoReturn:
         raise AssertionError("nothing more is parsed after a refusal")
-
-
-_STEPS: Final[dict[Phase, Callable[[H1Protocol], RequestEvent | None]]] = {
-    Phase.HEAD: H1Protocol._read_empty_line,
-    Phase.HEAD_AFTER_EMPTY_LINE: H1Protocol._read_head,
-    Phase.COUNTED_BODY: H1Protocol._read_counted_body,
-    Phase.CHUNKED_BODY: H1Protocol._read_chunked_body,
-    Phase.ENDED: H1Protocol._rest,
-    Phase.REFUSED: H1Protocol._fail,
-}
