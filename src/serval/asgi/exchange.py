@@ -77,7 +77,10 @@ class Lane(Protocol):
     keep_alive: bool
 
     def write(self, data: bytes) -> None:
-        """Queue bytes of the response; they are on their way before the next wait."""
+        """Send bytes of the response; they are on their way before the next wait."""
+
+    def queue(self, data: bytes) -> None:
+        """Keep bytes for the next `write`, `flush` or `response_done`."""
 
     def flush(self) -> None:
         """Give the queued bytes to the socket now."""
@@ -108,6 +111,7 @@ class Exchange:
 
     Attributes:
         status: The status on the wire, or 0 before there is one.
+        response_headers: What the application sent with its start message.
         sent_bytes: Body bytes given to the lane, framing not counted.
         received_bytes: Body bytes of the request so far.
         keep_alive: Whether the connection may carry another request; final once the head is out.
@@ -117,17 +121,18 @@ class Exchange:
         "_chunks",
         "_continue_due",
         "_defaults",
-        "_framing",
         "_head",
         "_input",
         "_lane",
         "_left_bytes",
         "_peer",
         "_trailers",
+        "framing",
         "keep_alive",
         "phase",
         "received_bytes",
         "request",
+        "response_headers",
         "sent_bytes",
         "status",
     )
@@ -141,7 +146,8 @@ class Exchange:
         self.sent_bytes = 0
         self.keep_alive = request.keep_alive
         self._head: HeaderBlock | None = None
-        self._framing = Framing.LENGTH
+        self.response_headers: Iterable[tuple[bytes, bytes]] = ()
+        self.framing = Framing.LENGTH
         self._left_bytes = 0
         self._trailers: list[bytes] | None = None
         self._peer = Peer.PRESENT
@@ -159,6 +165,7 @@ class Exchange:
     def body_received(self, data: bytes) -> None:
         """More of the request body has come."""
         self.received_bytes += len(data)
+        self._continue_due = False  # it sends without being told to
         assert self._chunks is not None
         if self.phase is not Phase.DONE:
             self._chunks.append(data)
@@ -258,7 +265,9 @@ class Exchange:
         except KeyError:
             raise AppError("http.response.start has no status") from None
         status_line(status)
-        self._head = header_block(message.get("headers", ()))
+        headers = message.get("headers", ())
+        self._head = header_block(headers)
+        self.response_headers = headers
         self.status = status
         if message.get("trailers"):
             self._trailers = []
@@ -282,18 +291,20 @@ class Exchange:
     def _first_body(self, body: bytes, more: bool) -> None:
         assert self._head is not None
         head = self._whole_head(self._head, body, more)
-        if self._framing is Framing.LENGTH and not more and self._left_bytes == len(body):
+        if self.framing is Framing.LENGTH and not more and self._left_bytes == len(body):
             # The plain case: the whole response in one buffer, one write.
             self.sent_bytes = len(body)
             if len(body) <= JOIN_BYTES:
-                self._lane.write(head + body)
+                self._lane.queue(head + body)
             else:
-                self._lane.write(head)
-                self._lane.write(body)
+                self._lane.queue(head)
+                self._lane.queue(body)
             self._finish()
             return
         self.phase = Phase.STREAMING
-        self._lane.write(head)
+        self._lane.queue(head)
+        if more and not body:
+            self._lane.write(b"")
         self._later_body(body, more)
 
     def _whole_head(self, block: HeaderBlock, body: bytes, more: bool) -> bytes:
@@ -303,7 +314,7 @@ class Exchange:
         status = self.status
         request = self.request
         if status < 200 or status == 204 or status == 304 or request.method == b"HEAD":
-            self._framing = Framing.NONE
+            self.framing = Framing.NONE
             if status < 200 or status == 204:
                 lines = without_content_length(block)
         elif block.content_length is not None:
@@ -312,10 +323,10 @@ class Exchange:
             self._left_bytes = len(body)
             framing_line = b"content-length: %d\r\n" % len(body)
         elif request.http_version == "1.1":
-            self._framing = Framing.CHUNKED
+            self.framing = Framing.CHUNKED
             framing_line = CHUNKED
         else:
-            self._framing = Framing.CLOSE
+            self.framing = Framing.CLOSE
         return b"".join(
             (
                 status_line(status),
@@ -332,7 +343,7 @@ class Exchange:
         if (
             close
             or not self._lane.keep_alive
-            or self._framing is Framing.CLOSE
+            or self.framing is Framing.CLOSE
             or self.status < 200
             or (self._input is Input.ARRIVING and not self._rest_is_small())
         ):
@@ -349,7 +360,7 @@ class Exchange:
         return length is None or length - self.received_bytes <= DISCARD_BYTES
 
     def _later_body(self, body: bytes, more: bool) -> None:
-        framing = self._framing
+        framing = self.framing
         excess = 0
         if framing is Framing.CHUNKED:
             if body:
@@ -375,15 +386,15 @@ class Exchange:
             raise AppError(f"body is longer than its content-length: {excess} bytes cut off")
 
     def _body_complete(self) -> None:
-        if self._framing is Framing.LENGTH and self._left_bytes:
+        if self.framing is Framing.LENGTH and self._left_bytes:
             missing = self._left_bytes
             self._break()
             raise AppError(f"body is shorter than its content-length: {missing} bytes missing")
         if self._trailers is not None:
             self.phase = Phase.TRAILERS
             return
-        if self._framing is Framing.CHUNKED:
-            self._lane.write(LAST_CHUNK)
+        if self.framing is Framing.CHUNKED:
+            self._lane.queue(LAST_CHUNK)
         self._finish()
 
     def _trailer(self, message: Message) -> None:
@@ -394,9 +405,9 @@ class Exchange:
         self._trailers.append(trailer_section(message.get("headers", ())))
         if message.get("more_trailers", False):
             return
-        if self._framing is Framing.CHUNKED:
+        if self.framing is Framing.CHUNKED:
             wanted = self._trailers if self.request.accepts_trailers else []
-            self._lane.write(b"0\r\n" + b"".join(wanted) + b"\r\n")
+            self._lane.queue(b"0\r\n" + b"".join(wanted) + b"\r\n")
         self._finish()
 
     def _hint(self, message: Message) -> None:
@@ -409,7 +420,7 @@ class Exchange:
 
     def _finish(self) -> None:
         self.phase = Phase.DONE
-        if self._framing is Framing.CLOSE:
+        if self.framing is Framing.CLOSE:
             self.keep_alive = False
         self._lane.response_done()
 
@@ -460,7 +471,7 @@ class Exchange:
         self.keep_alive = False
         self._trailers = None
         self.status = status
-        self._framing = Framing.LENGTH
+        self.framing = Framing.LENGTH
         self._head = header_block(((b"content-type", b"text/plain; charset=utf-8"),))
         self._first_body(text.encode(), more=False)
 

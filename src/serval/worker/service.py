@@ -6,19 +6,43 @@ the thread of `loop` may touch it.
 
 import asyncio
 import contextvars
+import logging
 import sys
+import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from serval.access_log import AccessLog
-from serval.asgi.types import ASGIApp
+from serval.asgi.exchange import Exchange
+from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
-from serval.lifecycle import LifecycleCollector
+from serval.errors import PeerError
+from serval.fault_log import FaultLog
+from serval.lifecycle import (
+    Lane,
+    LifecycleCollector,
+    LifecycleEvent,
+    RequestFinished,
+    RequestStarted,
+)
+from serval.net.addresses import address_text
+from serval.protocols.sections import HeadLimits
 from serval.protocols.response import ResponseDefaults
-from serval.worker.deadlines import Deadlines
+from serval.scoreboard import CONNECTIONS, IN_FLIGHT, REJECTED, REQUESTS, WEBSOCKETS, Slot
+from serval.worker.deadlines import Deadlines, Wait
+from serval.worker.sweeper import Sweeper
 
-EAGER = sys.version_info >= (3, 12)
+logger = logging.getLogger("serval.error")
+
+EAGER: Final = sys.version_info >= (3, 12)
+
+# The peer's time to read a last answer after our side is closed.
+LINGER_SECONDS: Final = 2.0
+# What the access log says of a request whose client did not wait (nginx's convention).
+CLIENT_LEFT: Final = 499
+# Routes whose mistakes are remembered, so that each is logged once and not per request.
+WARNED_COUNT: Final = 1024
 
 
 class ServedConnection(Protocol):
@@ -34,18 +58,24 @@ class ServedConnection(Protocol):
         """The deadline is over: cancel the application and drop the connection."""
 
 
+class RequestSource(Protocol):
+    """A connection as the counters and logs see it."""
+
+    lane: Lane
+    connection_id: int
+    client: Address | None
+
+
 @dataclass(slots=True)
 class Stats:
     """Counters of one worker since its start; the scoreboard shows them to the supervisor."""
 
     requests: int = 0
     in_flight: int = 0
-    connections: int = 0
     websockets: int = 0
     rejected: int = 0
 
 
-@dataclass(slots=True, eq=False)
 class Service:
     """One application, served on one event loop.
 
@@ -54,22 +84,95 @@ class Service:
             copy, so that nothing it sets is seen by another.
         connections: Every open connection of the loop, both lanes.
         tasks: Running application tasks; the loop itself holds them only weakly.
-        draining: Set once the server is stopping; every response then says `Connection: close`.
+        slot: Where the counters are shown to the supervisor; None without one.
+        draining: Set once the server is stopping; every last response then says
+            `Connection: close`.
+        speaks_websocket: Whether an upgrade to WebSocket is taken up.
     """
 
-    app: ASGIApp
-    config: ServerConfig
-    loop: asyncio.AbstractEventLoop
-    defaults: ResponseDefaults
-    deadlines: Deadlines[Any]
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    lifespan_state: dict[str, Any] = field(default_factory=dict)
-    stats: Stats = field(default_factory=Stats)
-    access_log: AccessLog | None = None
-    lifecycle: LifecycleCollector | None = None
-    connections: set[ServedConnection] = field(default_factory=set)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    draining: bool = False
+    __slots__ = (
+        "_emptied",
+        "_warned",
+        "access_log",
+        "app",
+        "config",
+        "connections",
+        "context",
+        "defaults",
+        "draining",
+        "faults",
+        "head_limits",
+        "lifecycle",
+        "lifespan_state",
+        "loop",
+        "speaks_websocket",
+        "stats",
+        "slot",
+        "sweeper",
+        "tasks",
+    )
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: ServerConfig,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        access_log: AccessLog | None = None,
+        lifecycle: LifecycleCollector | None = None,
+    ) -> None:
+        self.app = app
+        self.config = config
+        self.loop = loop
+        self.access_log = access_log
+        self.lifecycle = lifecycle
+        self.context = contextvars.copy_context()
+        self.lifespan_state: dict[str, Any] = {}
+        self.stats = Stats()
+        self.connections: set[ServedConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self.speaks_websocket = True
+        self.head_limits = HeadLimits(
+            request_line_bytes=config.limit_request_line,
+            field_bytes=config.limit_header_field,
+            block_bytes=config.limit_header_block,
+            count=config.limit_header_count,
+        )
+        self.defaults = ResponseDefaults(
+            time.time,
+            server=config.server_header,
+            date=config.date_header,
+            headers=config.extra_headers,
+        )
+        self.sweeper = Sweeper(
+            Deadlines(
+                {
+                    Wait.HEAD: config.timeout_headers,
+                    Wait.KEEP_ALIVE: config.timeout_keep_alive,
+                    Wait.BODY: config.timeout_body_idle,
+                    Wait.WRITE: config.timeout_write_idle,
+                    Wait.LINGER: LINGER_SECONDS,
+                }
+            ),
+            loop,
+        )
+        self.faults = FaultLog()
+        self.slot: Slot | None = None
+        self._warned: set[str] = set()
+        self._emptied: asyncio.Event | None = None
+
+    # Connections and tasks.
+
+    def opened(self, connection: ServedConnection) -> None:
+        """A connection has come."""
+        self.connections.add(connection)
+
+    def closed(self, connection: ServedConnection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if self._emptied is not None:
+            self._check_emptied()
 
     def start(
         self, coro: Coroutine[Any, Any, None], context: contextvars.Context
@@ -85,5 +188,108 @@ class Service:
         else:
             task = asyncio.Task(coro, loop=self.loop, context=context)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self._task_done)
         return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if self._emptied is not None:
+            self._check_emptied()
+
+    def _check_emptied(self) -> None:
+        if not self.connections and not self.tasks and self._emptied is not None:
+            self._emptied.set()
+
+    async def emptied(self) -> None:
+        """Wait until no connection is open and no application task runs."""
+        self._emptied = asyncio.Event()
+        self._check_emptied()
+        await self._emptied.wait()
+
+    def publish(self) -> None:
+        """Show the counters to the supervisor."""
+        if self.slot is not None:
+            counters = self.slot.counters
+            counters[REQUESTS] = self.stats.requests
+            counters[IN_FLIGHT] = self.stats.in_flight
+            counters[CONNECTIONS] = len(self.connections)
+            counters[WEBSOCKETS] = self.stats.websockets
+            counters[REJECTED] = self.stats.rejected
+
+    # What happens, for counters, logs and collectors.
+
+    def request_started(self, source: RequestSource, scope: Scope) -> None:
+        """The application is about to be called."""
+        stats = self.stats
+        stats.requests += 1
+        stats.in_flight += 1
+        if self.lifecycle is not None:
+            self.tell(
+                RequestStarted(
+                    source.connection_id,
+                    source.lane,
+                    scope.get("method", "GET"),
+                    scope["path"],
+                    self.loop.time(),
+                )
+            )
+
+    def request_finished(
+        self,
+        source: RequestSource,
+        exchange: Exchange,
+        scope: Scope,
+        started_at: float,
+        cause: str,
+    ) -> None:
+        """The response is complete, or was given up for `cause`."""
+        self.stats.in_flight -= 1
+        if self.access_log is None and self.lifecycle is None:
+            return
+        now = self.loop.time()
+        status = CLIENT_LEFT if exchange.lost else exchange.status
+        if self.access_log is not None:
+            self.access_log.record(
+                scope,
+                status=status,
+                sent_bytes=exchange.sent_bytes,
+                received_bytes=exchange.received_bytes,
+                seconds=now - started_at,
+                headers=exchange.response_headers,
+                cause=cause,
+            )
+        if self.lifecycle is not None:
+            self.tell(
+                RequestFinished(
+                    source.connection_id,
+                    source.lane,
+                    status,
+                    exchange.sent_bytes,
+                    now - started_at,
+                    now,
+                )
+            )
+
+    def refused(self, client: Address | None, error: PeerError) -> None:
+        """A client's mistake was answered; one line says so, however often it is repeated."""
+        self.stats.rejected += 1
+        line = self.faults.refused(address_text(client), error, self.loop.time())
+        if line is not None:
+            logger.info("%s", line)
+
+    def warn_once(self, key: str, text: str, scope: Scope) -> None:
+        """Log a mistake of the application the first time that it is seen."""
+        if key in self._warned:
+            return
+        if len(self._warned) >= WARNED_COUNT:
+            self._warned.clear()
+        self._warned.add(key)
+        logger.warning("%s: %s %a", text, scope.get("method", "GET"), scope["path"])
+
+    def tell(self, event: LifecycleEvent) -> None:
+        """Give an event to the collector; what that raises is not our end."""
+        assert self.lifecycle is not None
+        try:
+            self.lifecycle.record(event)
+        except Exception:
+            logger.exception("the lifecycle collector failed on %r", event)

@@ -9,14 +9,10 @@ import logging
 import socket
 from typing import Final, cast
 
+from serval.asgi.disconnects import only_disconnects
 from serval.asgi.types import Message, Scope
-from serval.asgi.websocket import (
-    Line,
-    Phase,
-    SessionLimits,
-    WebSocketSession,
-    only_disconnects,
-)
+from serval.asgi.websocket import Line, SessionLimits, WebSocketSession
+from serval.asgi.websocket_messages import Phase
 from serval.config import ServerConfig
 from serval.errors import PeerError
 from serval.protocols.events import RequestReceived

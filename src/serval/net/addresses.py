@@ -1,0 +1,38 @@
+"""Addresses of sockets as ASGI wants them: host and port, path and None, or nothing."""
+
+import socket
+from typing import Any
+
+from serval.asgi.types import Address
+
+_WILDCARDS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 - compared with, not bound to
+
+
+def peer_address(name: Any) -> Address | None:
+    """The client's host and port; None for a Unix socket, whose peers have no address.
+
+    Args:
+        name: As `accept` or `getpeername` gave it.
+    """
+    if isinstance(name, tuple) and len(name) >= 2:
+        return name[:2]
+    return None
+
+
+def local_address(sock: socket.socket) -> Address | None:
+    """The server's address, or None for a wildcard, where only each connection knows it."""
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        return None if name[0] in _WILDCARDS else name[:2]
+    path = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+    return (path.replace("\0", "@", 1), None) if path else None
+
+
+def address_text(address: Address | None) -> str:
+    """An address for a log line."""
+    if address is None:
+        return "unix"
+    host, port = address
+    if port is None:
+        return f"unix:{host}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

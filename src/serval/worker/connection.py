@@ -1,0 +1,537 @@
+"""One HTTP/1.x connection: its requests in order, its deadlines, its end.
+
+Everything that both lanes share; `worker/sync_worker.py` gives it a socket in a selector and
+`worker/async_pool.py` a transport.  Only the thread of the service's loop may call in.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from enum import Enum, auto
+from http import HTTPStatus
+from itertools import count
+from typing import ClassVar, Final
+
+from serval.asgi.exchange import DISCARD_BYTES, Exchange, Framing, Phase
+from serval.asgi.scope import http_scope, websocket_scope
+from serval.asgi.types import Address, Scope
+from serval.errors import PeerError
+from serval.lifecycle import ConnectionClosed, ConnectionOpened, Lane
+from serval.protocols.events import BodyReceived, RequestEvent, RequestReceived
+from serval.protocols.http1 import H1Protocol
+from serval.protocols.response import plain_response
+from serval.worker.deadlines import Wait
+from serval.worker.service import Service
+
+logger = logging.getLogger("serval.error")
+
+# Unsent bytes beyond which an application's `send` waits for the peer, and queued ones beyond
+# which they are sent without waiting for the end of the turn.
+HIGH_WATER_BYTES: Final = 65_536
+# Request body bytes that are held for an application before reading pauses.
+BODY_BUFFER_BYTES: Final = 65_536
+# Pipelined requests that are served before other connections get their turn.
+PIPELINE_COUNT: Final = 64
+# A body must bring this many bytes in each `timeout_body_idle`, or one byte now and then would
+# hold the connection for ever: at the default 30 s, some 240 bytes a second.
+BODY_PROGRESS_BYTES: Final = 7_200
+
+_ids = count(1)
+
+
+class State(Enum):
+    """Where a connection stands between its requests."""
+
+    OPEN = auto()  # waiting for a request, or in the middle of its head
+    SERVING = auto()  # an exchange runs
+    DISCARDING = auto()  # the response is out, the rest of the request is read and dropped
+    LINGERING = auto()  # our side is closed; the peer gets time to read what we said
+    CLOSING = auto()  # closed as soon as what is queued has been sent
+    CLOSED = auto()
+
+
+class HttpConnection(ABC):
+    """A connection that speaks HTTP/1.x; the way bytes travel is left to the lane.
+
+    Attributes:
+        congested: The peer reads too slowly; `send` waits.
+        keep_alive: Whether another request will be taken after the running one.
+    """
+
+    __slots__ = (
+        "_corked",
+        "_discarded_bytes",
+        "_ending",
+        "_input_changed",
+        "_out",
+        "_out_bytes",
+        "_progress_bytes",
+        "_reading",
+        "_scope",
+        "_started_at",
+        "_wait",
+        "_writable",
+        "client",
+        "congested",
+        "connection_id",
+        "exchange",
+        "keep_alive",
+        "parser",
+        "server",
+        "service",
+        "state",
+        "task",
+    )
+
+    lane: ClassVar[Lane]
+    scheme: ClassVar[str] = "http"
+
+    def __init__(
+        self, service: Service, client: Address | None, server: Address | None
+    ) -> None:
+        self.service = service
+        self.client = client
+        self.server = server
+        self.parser = H1Protocol(service.head_limits, max_body_bytes=service.config.max_body_size)
+        self.state = State.OPEN
+        self.exchange: Exchange | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.congested = False
+        self.keep_alive = not service.draining
+        self.connection_id = next(_ids)
+        self._scope: Scope = {}
+        self._started_at = 0.0
+        self._corked = False
+        self._ending = service.draining
+        self._out: list[bytes | memoryview] = []
+        self._out_bytes = 0
+        self._reading = True
+        self._wait: Wait | None = None
+        self._discarded_bytes = 0
+        self._progress_bytes = 0
+        self._input_changed: asyncio.Event | None = None
+        self._writable: asyncio.Event | None = None
+        service.opened(self)
+        if service.lifecycle is not None:
+            service.tell(ConnectionOpened(self.connection_id, self.lane, service.loop.time()))
+
+    # What a lane supplies.
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Give what is queued in `_out` to the socket, as far as it takes it."""
+
+    @abstractmethod
+    def _set_reading(self, reading: bool) -> None:
+        """Let bytes of the peer come in, or stay where they are."""
+
+    @abstractmethod
+    def _shut_output(self) -> None:
+        """Tell the peer that nothing more will come, and go on reading."""
+
+    @abstractmethod
+    def _close_wire(self, *, reset: bool) -> None:
+        """Close the socket for good; with `reset`, so that the peer sees an error."""
+
+    @abstractmethod
+    def _take_late_bytes(self) -> bool:
+        """Read once without waiting; whether there was anything to read."""
+
+    @abstractmethod
+    def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
+        """Give the connection to the WebSocket that the client asks for."""
+
+    # Bytes in.
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came from the peer."""
+        if self.state in (State.LINGERING, State.CLOSING, State.CLOSED):
+            return
+        self.parser.receive_data(data)
+        exchange = self.exchange
+        if exchange is not None and not exchange.body_pending:
+            self._pause_reading()  # pipelined: it stays in the parser until the answer is out
+            return
+        self.advance()
+
+    def peer_left(self) -> None:
+        """The peer will send no more; it may still be reading."""
+        self._ending = True
+        self._last_request_is_known()
+        if self.state is State.SERVING:
+            assert self.exchange is not None
+            self.exchange.peer_left()
+            self._wake_receivers()
+            self._pause_reading()
+            self._wait_for(None)
+        elif self.state is State.CLOSING:
+            self._pause_reading()
+        else:
+            self.close()
+
+    def peer_lost(self) -> None:
+        """The connection is broken, or was closed under us."""
+        if self.state is State.CLOSED:
+            return
+        exchange, self.exchange = self.exchange, None
+        self._out.clear()
+        self._out_bytes = 0
+        if exchange is not None:
+            exchange.peer_lost()
+            self._finished(exchange, "client left")
+        self.drop()
+
+    def advance(self) -> None:
+        """Go on with what the parser holds, until it needs more bytes or an exchange must wait."""
+        if self._corked:
+            return
+        self._corked = True
+        taken = 0
+        try:
+            while self.state in (State.OPEN, State.DISCARDING) or self._body_expected():
+                event = self.parser.next_event()
+                if event is None:
+                    break
+                self._take(event)
+                taken += 1
+                if taken >= PIPELINE_COUNT:
+                    self.service.loop.call_soon(self.advance)
+                    break
+        except PeerError as error:
+            self._refuse(error)
+        finally:
+            self._corked = False
+        if self._out:
+            self.flush()
+        self._settle()
+
+    def _last_request_is_known(self) -> None:
+        """Once nothing more is read, the last request that was read gets `Connection: close`."""
+        if self._ending and not self.parser.has_trailing_data:
+            self.keep_alive = False
+
+    def _body_expected(self) -> bool:
+        return self.exchange is not None and self.exchange.body_pending
+
+    def _take(self, event: RequestEvent) -> None:
+        if type(event) is RequestReceived:
+            self._begin(event)
+        elif self.exchange is not None:
+            if type(event) is BodyReceived:
+                self.exchange.body_received(event.data)
+                self._progress_bytes += len(event.data)
+                if self.exchange.buffered_bytes >= BODY_BUFFER_BYTES:
+                    self._pause_reading()
+            else:
+                self.exchange.body_ended()
+            self._wake_receivers()
+        elif type(event) is BodyReceived:
+            self._discarded_bytes += len(event.data)
+            if self._discarded_bytes > DISCARD_BYTES:
+                self._linger()
+        else:
+            self._next_request()
+
+    def _settle(self) -> None:
+        """Choose what the connection waits for from now on, and for how long."""
+        state = self.state
+        if state is State.OPEN:
+            if self._ending and not self.parser.head_started:
+                self.close()
+                return
+            if not self._reading:
+                self._resume_reading()
+            if not self.parser.head_started:
+                self._wait_for(Wait.KEEP_ALIVE)
+            elif self._wait is not Wait.HEAD:
+                self._wait_for(Wait.HEAD)
+        elif state is State.SERVING:
+            if self._reading and self._body_expected():
+                if self._wait is not Wait.BODY or self._progress_bytes >= BODY_PROGRESS_BYTES:
+                    self._progress_bytes = 0
+                    self._wait_for(Wait.BODY)
+            elif self._wait is not None:
+                self._wait_for(None)
+        elif state is State.DISCARDING:
+            if not self._reading:
+                self._resume_reading()
+            if self._wait is not Wait.LINGER:
+                self._wait_for(Wait.LINGER)
+        elif state is State.CLOSING:
+            self.close()
+
+    # Requests.
+
+    def _begin(self, request: RequestReceived) -> None:
+        service = self.service
+        scope = http_scope(
+            request,
+            client=self.client,
+            server=self.server,
+            scheme=self.scheme,
+            root_path=service.config.root_path,
+            state=service.lifespan_state,
+            lane=self.lane,
+        )
+        if request.upgrade == b"websocket" and service.speaks_websocket:
+            self._detach()
+            self._hand_over(request, websocket_scope(scope))
+            return
+        self.begin(request, scope)
+
+    def begin(self, request: RequestReceived, scope: Scope) -> None:
+        """Call the application for a request that has been parsed; exactly once for each."""
+        service = self.service
+        exchange = Exchange(request, self, service.defaults)
+        self.exchange = exchange
+        self.state = State.SERVING
+        self._scope = scope
+        self._started_at = service.loop.time()
+        service.request_started(self, scope)
+        if self._ending:
+            self._last_request_is_known()
+            exchange.peer_left()
+        task = service.start(self._run(exchange, scope), service.context.copy())
+        if self.exchange is exchange:
+            self.task = task
+
+    async def _run(self, exchange: Exchange, scope: Scope) -> None:
+        error: BaseException | None = None
+        try:
+            await self.service.app(scope, exchange.receive, exchange.send)
+        except BaseException as raised:  # noqa: BLE001 - nothing of an application may end a worker
+            error = raised
+        if error is not None or exchange.phase is not Phase.DONE:
+            self._app_ended(exchange, scope, error)
+
+    def _app_ended(self, exchange: Exchange, scope: Scope, error: BaseException | None) -> None:
+        wrong = exchange.app_ended(error)
+        if not wrong or (isinstance(error, asyncio.CancelledError) and self.service.draining):
+            return
+        if error is not None and error.__traceback__ is not None:
+            error.__traceback__ = error.__traceback__.tb_next  # without our own frame
+        logger.error("%s: %s %a", wrong, scope["method"], scope["path"], exc_info=error)
+
+    def _next_request(self) -> None:
+        self.parser.start_next_cycle()
+        self.state = State.OPEN
+
+    def _detach(self) -> None:
+        """Leave the connection to another owner; the socket stays open."""
+        self._wait_for(None)
+        self.state = State.CLOSED
+        self.service.closed(self)
+
+    # The lane of the running exchange.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the response: at the end of the turn, or at once when they are many."""
+        self.queue(data)
+        if self._out_bytes >= HIGH_WATER_BYTES:
+            self.flush()
+        elif not self._corked and len(self._out) == 1:
+            self.service.loop.call_soon(self.flush)
+
+    def queue(self, data: bytes) -> None:
+        """Keep bytes of the response for the next flush."""
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    async def writable(self) -> None:
+        """Wait until the peer has read what was written, or is gone."""
+        while self.congested:
+            if self._writable is None:
+                self._writable = asyncio.Event()
+            await self._writable.wait()
+
+    async def input_changed(self) -> None:
+        """Wait until the exchange has something new to tell the application."""
+        if self._input_changed is None:
+            self._input_changed = asyncio.Event()
+        await self._input_changed.wait()
+
+    def body_wanted(self) -> None:
+        """The application took the body bytes that were held for it."""
+        if not self._reading and self._body_expected():
+            self._resume_reading()
+            self._settle()
+
+    def response_done(self) -> None:
+        """The running exchange has written the last byte of its response."""
+        exchange, self.exchange = self.exchange, None
+        assert exchange is not None
+        self.task = None
+        self._finished(exchange, "")
+        self._wake_receivers()
+        if not (exchange.keep_alive and self.keep_alive):
+            if exchange.body_pending or self.parser.has_trailing_data:
+                self._linger()
+            else:
+                self.state = State.CLOSING
+        elif exchange.body_pending:
+            self.state = State.DISCARDING
+            self._discarded_bytes = 0
+        else:
+            self._next_request()
+        if not self._corked:
+            self.advance()
+
+    def break_off(self) -> None:
+        """Cut the response short so that the peer can tell."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            self._finished(exchange, "response cut short")
+            self._wake_receivers()
+        self.flush()
+        # Where only the end of the connection would tell the end of the body, a reset must.
+        self.drop(reset=exchange is not None and exchange.framing is Framing.CLOSE)
+
+    def fault(self, text: str) -> None:
+        """Log what the application did wrong, where the response survived it."""
+        scope = self._scope
+        self.service.warn_once(f"{text.partition(':')[0]} {scope['path']}", text, scope)
+
+    def _finished(self, exchange: Exchange, cause: str) -> None:
+        self.service.request_finished(self, exchange, self._scope, self._started_at, cause)
+
+    def _wake_receivers(self) -> None:
+        event, self._input_changed = self._input_changed, None
+        if event is not None:
+            event.set()
+
+    def _all_sent(self) -> None:
+        """What had to wait for the peer to read has left."""
+        self.service.sweeper.stop(Wait.WRITE, self)
+        self._uncongested()
+        if self.state is State.CLOSING:
+            self.drop()
+        elif self.state is State.LINGERING:
+            self._shut_output()
+
+    def _uncongested(self) -> None:
+        self.congested = False
+        event, self._writable = self._writable, None
+        if event is not None:
+            event.set()
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._set_reading(False)
+
+    def _resume_reading(self) -> None:
+        if not self._reading and self.state is not State.CLOSED:
+            self._reading = True
+            self._set_reading(True)
+
+    # Deadlines.
+
+    def _wait_for(self, wait: Wait | None) -> None:
+        sweeper = self.service.sweeper
+        if self._wait is not None and self._wait is not wait:
+            sweeper.stop(self._wait, self)
+        self._wait = wait
+        if wait is not None:
+            sweeper.start(wait, self)
+
+    def expired(self, wait: Wait, *, late: bool) -> None:
+        """A wait of this connection has lasted as long as it may.
+
+        Args:
+            late: The loop was held up, so that the peer's bytes may lie unread.
+        """
+        if wait is Wait.WRITE:
+            self.peer_lost()
+            return
+        self._wait = None
+        if (late or wait is Wait.KEEP_ALIVE) and self._take_late_bytes():
+            return
+        if wait is Wait.BODY or (wait is Wait.HEAD and self.parser.head_started):
+            self._refuse(PeerError(HTTPStatus.REQUEST_TIMEOUT, f"{wait.name.lower()}-timeout"))
+        else:
+            self.close()
+
+    # The end.
+
+    def _refuse(self, error: PeerError) -> None:
+        """Answer a client's mistake; nothing more of this connection is parsed."""
+        self.keep_alive = False
+        self.service.refused(self.client, error)
+        text = f"{error.status} {HTTPStatus(error.status).phrase}: {error.reason}"
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.peer_left()
+            exchange.refuse(error.status, text)
+            self._wake_receivers()
+        elif self.state is State.OPEN:
+            self._out.append(plain_response(error.status, text, self.service.defaults))
+        if self.state not in (State.LINGERING, State.CLOSED):
+            self._linger()
+
+    def _linger(self) -> None:
+        """Close our side and let the peer read: an answer must not be lost to a reset."""
+        self.state = State.LINGERING
+        self._wait_for(Wait.LINGER)
+        self.flush()
+        if self.state is State.LINGERING:
+            if not self._out:
+                self._shut_output()
+            self._resume_reading()
+
+    def close(self) -> None:
+        """Close the connection after what is queued has been sent."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSING
+        self.flush()
+        if not self._out:
+            self.drop()
+
+    def drop(self, *, reset: bool = False) -> None:
+        """Close the connection now; what is not yet sent is lost.
+
+        Args:
+            reset: Let the peer see an error (RST), not an end.
+        """
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self._out.clear()
+        self._wait_for(None)
+        self.service.sweeper.stop(Wait.WRITE, self)
+        self._uncongested()
+        self._wake_receivers()
+        self._close_wire(reset=reset)
+        self.service.closed(self)
+        if self.service.lifecycle is not None:
+            at = self.service.loop.time()
+            self.service.tell(ConnectionClosed(self.connection_id, self.lane, at))
+
+    # The stop of the server.
+
+    def drain(self) -> None:
+        """Take no request after those already read; close if there is none."""
+        self._ending = True
+        self._last_request_is_known()
+        if self.state is not State.OPEN or self.parser.head_started or self._take_late_bytes():
+            return
+        if self._wait is Wait.KEEP_ALIVE:
+            self.close()
+        else:
+            # Accepted and not heard of yet: its first request may be on its way.
+            self._wait_for(Wait.LINGER)
+
+    def disconnect(self) -> None:
+        """Tell the running application that its client is gone, though it may not be."""
+        if self.exchange is not None:
+            self.exchange.peer_left()
+            self._wake_receivers()
+
+    def abort(self) -> None:
+        """Cancel the running application and drop the connection."""
+        if self.task is not None:
+            self.task.cancel()
+        if self.exchange is not None:
+            self.break_off()
+        else:
+            self.drop()

@@ -1,0 +1,68 @@
+"""The end of a service: from the last accept to the last connection, in bounded time."""
+
+import asyncio
+import logging
+from typing import Final
+
+from serval.worker.service import Service
+
+logger = logging.getLogger("serval.error")
+
+# What an application gets for its cleanup after it was cancelled.
+CANCEL_SECONDS: Final = 0.5
+
+
+async def drain(
+    service: Service,
+    seconds: float,
+    *,
+    stream_grace_seconds: float | None = None,
+    hurry: asyncio.Event | None = None,
+) -> None:
+    """Let what runs finish, then ask it to, then make it.
+
+    Idle connections close at once and running requests finish; after the grace, `receive()` of
+    whatever still runs yields a disconnect; at the deadline the rest is cancelled.
+
+    Args:
+        service: What shall end; it must accept nothing new.
+        seconds: The deadline, from now.
+        stream_grace_seconds: The grace, from now; None for half of `seconds`.
+        hurry: When set, the deadline is now.
+    """
+    service.draining = True
+    grace = seconds / 2 if stream_grace_seconds is None else min(stream_grace_seconds, seconds)
+    for connection in list(service.connections):
+        connection.drain()
+    if await _emptied_within(service, grace, hurry):
+        return
+    for connection in list(service.connections):
+        connection.disconnect()
+    if await _emptied_within(service, seconds - grace, hurry):
+        return
+    logger.warning(
+        "the graceful stop ends with %d connections open and %d requests or tasks running; "
+        "they are cancelled",
+        len(service.connections),
+        len(service.tasks),
+    )
+    for connection in list(service.connections):
+        connection.abort()
+    for task in list(service.tasks):
+        task.cancel()
+    if not await _emptied_within(service, CANCEL_SECONDS, None) and service.tasks:
+        logger.warning("%d tasks ignore their cancellation and are abandoned", len(service.tasks))
+
+
+async def _emptied_within(
+    service: Service, seconds: float, hurry: asyncio.Event | None
+) -> bool:
+    """Whether the service came to rest in time."""
+    waits = [asyncio.ensure_future(service.emptied())]
+    if hurry is not None:
+        waits.append(asyncio.ensure_future(hurry.wait()))
+    await asyncio.wait(waits, timeout=max(seconds, 0.0), return_when=asyncio.FIRST_COMPLETED)
+    emptied = waits[0].done()
+    for wait in waits:
+        wait.cancel()
+    return emptied

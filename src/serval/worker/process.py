@@ -1,0 +1,281 @@
+"""The life of one worker: load the application, start its lifespan, serve, drain, exit status.
+
+`run_worker` is what a forked child runs, `run_here` the same without a supervisor.  Signals mean
+what the manual says: TERM stops, a second one hurries, a third one ends; QUIT stops at once.
+"""
+
+import asyncio
+import atexit
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+from serval.access_log import AccessLog, open_access_log
+from serval.asgi.lifespan import Lifespan
+from serval.asgi.types import ASGIApp
+from serval.config import ServerConfig
+from serval.errors import ExitStatus, LifespanShutdownError, LoadError, StartupError
+from serval.loader import load
+from serval.net.listeners import Listener
+from serval.scoreboard import Slot, WorkerState
+from serval.worker.async_pool import AsyncPool
+from serval.worker.loops import loop_factory
+from serval.worker.service import Service
+from serval.worker.sync_worker import SyncWorker
+
+logger = logging.getLogger("serval.error")
+
+# How often the event loop says that it turns; some 0.02 % of a core.
+BEAT_SECONDS: Final = 5.0
+# What is left to a worker whose supervisor has died.
+ORPHAN_SECONDS: Final = 0.8
+
+
+class Channel(Protocol):
+    """What a worker has of its supervisor."""
+
+    @property
+    def slot(self) -> Slot:
+        """Where the worker says how far it is."""
+
+    @property
+    def parent_gone_fd(self) -> int:
+        """A descriptor that reaches its end when the supervisor has died."""
+
+    def notify(self) -> None:
+        """Wake the supervisor after the slot's state has changed."""
+
+
+class _StopRequested(BaseException):
+    """A signal to stop came before there was a loop to stop."""
+
+
+def run_worker(
+    channel: Channel, *, config: ServerConfig, listeners: Sequence[Listener]
+) -> NoReturn:
+    """Be a worker process; in the child, right after the fork."""
+    status = ExitStatus.CRASHED
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's: the supervisor sends TERM
+        worker = WorkerProcess(config, listeners, channel.slot, channel.notify)
+        worker.follow_parent(channel.parent_gone_fd)
+        status = worker.run((signal.SIGTERM,))
+    except BaseException:  # noqa: BLE001 - the last frame of the process: nothing may pass it
+        logger.critical("the worker died of a defect in serval", exc_info=True)
+    finally:
+        leave(status)
+
+
+def run_here(config: ServerConfig, listeners: Sequence[Listener]) -> ExitStatus:
+    """Serve in this process, without a supervisor, until a signal says stop."""
+    worker = WorkerProcess(config, listeners, None, lambda: None)
+    return worker.run((signal.SIGTERM, signal.SIGINT))
+
+
+def leave(status: int) -> NoReturn:
+    """End a forked child as an interpreter would, without unwinding its parent's frames."""
+    try:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(status)
+
+
+class WorkerProcess:
+    """One worker, from the application's import to its exit status.
+
+    Args:
+        config: All settings.
+        listeners: Sockets to accept from.
+        slot: Where the worker says how far it is; None without a supervisor.
+        notify: Wakes the supervisor after the slot's state has changed.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        listeners: Sequence[Listener],
+        slot: Slot | None,
+        notify: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._listeners = listeners
+        self._slot = slot
+        self._notify = notify
+        self._stops = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: AsyncPool | None = None
+
+    # Start.
+
+    def run(self, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
+        """Load, serve and stop."""
+        for number in (*stop_signals, signal.SIGQUIT):
+            signal.signal(number, _raise_stop)
+        self._report(WorkerState.BOOTING)
+        try:
+            app = self._load()
+            with asyncio.Runner(loop_factory=loop_factory(self._config.loop)) as runner:
+                return runner.run(self._main(app, stop_signals))
+        except _StopRequested:
+            return ExitStatus.OK
+        except StartupError as error:
+            logger.error("%s", error)
+            return error.exit_status
+        finally:
+            self._report(WorkerState.STOPPED)
+
+    def _load(self) -> ASGIApp:
+        config = self._config
+        loaded = load(
+            config.app,
+            factory=config.factory,
+            app_dir=config.app_dir,
+            interface=config.interface,
+        )
+        if loaded.interface == "wsgi":
+            raise LoadError(
+                f"{config.app} is a WSGI application; these are served by threads, which this "
+                "version does not have yet"
+            )
+        # What the import left behind lives as long as the worker: the collector need not look.
+        gc.collect()
+        gc.freeze()
+        return loaded.app
+
+    async def _main(self, app: ASGIApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        pool = self._pool = AsyncPool(self._config, app)
+        access_log = open_access_log(self._config, loop.call_soon)
+        service = pool.open(access_log=access_log)
+        service.slot = self._slot
+        stopping = asyncio.Event()
+        for number in stop_signals:
+            loop.add_signal_handler(number, self._stop_requested, stopping)
+        loop.add_signal_handler(signal.SIGQUIT, self._quit_requested, stopping)
+        lifespan = Lifespan(
+            app,
+            self._config.lifespan,
+            startup_seconds=self._config.timeout_startup,
+            shutdown_seconds=self._config.timeout_lifespan_shutdown,
+        )
+        if not await _unless(stopping, lifespan.startup()):
+            return ExitStatus.OK
+        pool.set_lifespan_state(lifespan.state)
+        service.context = lifespan.context
+        try:
+            await self._serve(service, pool, stopping)
+        finally:
+            status = await self._shut_down(lifespan, access_log)
+        return status
+
+    # Serving.
+
+    async def _serve(self, service: Service, pool: AsyncPool, stopping: asyncio.Event) -> None:
+        sync_worker = SyncWorker(service, self._listeners, pool)
+        sync_worker.start()
+        beat = asyncio.create_task(self._beat(service))
+        self._report(WorkerState.READY)
+        try:
+            await stopping.wait()
+            self._report(WorkerState.DRAINING)
+            sync_worker.stop_accepting()
+            pool.request_stop()
+            await pool._serve()
+        finally:
+            beat.cancel()
+            service.publish()
+            sync_worker.close()
+
+    async def _beat(self, service: Service) -> None:
+        """Say now and then that the loop turns, and how late it was."""
+        while True:
+            due_at = time.monotonic() + BEAT_SECONDS
+            await asyncio.sleep(BEAT_SECONDS)
+            now = time.monotonic()
+            if self._slot is not None:
+                self._slot.heartbeat_at = now
+                self._slot.lag_seconds = now - due_at
+            service.publish()
+            for line in service.faults.summaries(service.loop.time()):
+                logger.info("%s", line)
+
+    async def _shut_down(self, lifespan: Lifespan, access_log: AccessLog | None) -> ExitStatus:
+        self._report(WorkerState.CLOSING)
+        try:
+            await lifespan.shutdown()
+        except LifespanShutdownError as error:
+            logger.error("%s", error)
+            return error.exit_status
+        finally:
+            if access_log is not None:
+                access_log.flush()
+        return ExitStatus.OK
+
+    # Stop.
+
+    def _stop_requested(self, stopping: asyncio.Event) -> None:
+        self._stops += 1
+        stopping.set()
+        assert self._pool is not None
+        if self._stops == 2:
+            self._pool.hurry()
+        elif self._stops > 2:
+            logger.warning("ended by a third signal")
+            leave(ExitStatus.CRASHED)
+
+    def _quit_requested(self, stopping: asyncio.Event) -> None:
+        self._stops = max(self._stops, 1)
+        stopping.set()
+        assert self._pool is not None
+        self._pool.hurry()
+
+    def follow_parent(self, parent_gone_fd: int) -> None:
+        """End soon after the supervisor has, however that was: nobody would stop us any more."""
+
+        def wait() -> None:
+            os.read(parent_gone_fd, 1)  # returns at the end of file
+            logger.error("the supervisor is gone: the worker stops")
+            os.kill(os.getpid(), signal.SIGQUIT)
+            time.sleep(ORPHAN_SECONDS)
+            os._exit(ExitStatus.CRASHED)
+
+        threading.Thread(target=wait, name="serval-follow-parent", daemon=True).start()
+
+    def _report(self, state: WorkerState) -> None:
+        if self._slot is None:
+            return
+        now = time.monotonic()
+        self._slot.heartbeat_at = now
+        if state is WorkerState.READY:
+            self._slot.ready_at = now
+        self._slot.state = state
+        self._notify()
+
+
+def _raise_stop(signum: int, frame: object) -> NoReturn:
+    raise _StopRequested
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Await `work`; False where the stop came first, and `work` was cancelled."""
+    task = asyncio.ensure_future(work)
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.wait((task,))
+    return False
