@@ -5,70 +5,31 @@ where there is nothing to do, and closes the transport once the line is down.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
+from serval.asgi.denial import Denial
 from serval.asgi.types import Message
+from serval.asgi.websocket_messages import (
+    Phase,
+    Sent,
+    after,
+    close_of,
+    data_of,
+    header_pairs,
+    sent_of,
+    subprotocol_of,
+)
 from serval.errors import AppError, ClientDisconnected, PeerError
 from serval.protocols.deflate import DeflateTerms, negotiate
-from serval.protocols.frames import (
-    CloseCode,
-    CloseReceived,
-    PingReceived,
-    PongReceived,
-    sendable_code,
-)
+from serval.protocols.frames import CloseCode, CloseReceived, PingReceived, PongReceived
 from serval.protocols.handshake import Offer, accept_response, refusal
-from serval.protocols.response import (
-    CHUNKED,
-    CLOSE,
-    LAST_CHUNK,
-    HeaderBlock,
-    ResponseDefaults,
-    header_block,
-    plain_response,
-    status_line,
-)
+from serval.protocols.response import ResponseDefaults, plain_response
 from serval.protocols.websocket import Event, MessageLimits, WebSocketProtocol
 
 # What may arrive before the application has answered the handshake; then reading stops.
 EARLY_BYTES: Final = 65_536
-
-
-class Phase(Enum):
-    """How far the application has come."""
-
-    CONNECTING = auto()  # the handshake is not answered
-    DENIAL_HELD = auto()  # status of a denial known, nothing on the wire before the first body
-    DENYING = auto()
-    OPEN = auto()
-    CLOSED = auto()  # by the application: it may send no more
-
-
-class Sent(Enum):
-    """A message of the application."""
-
-    ACCEPT = "websocket.accept"
-    SEND = "websocket.send"
-    CLOSE = "websocket.close"
-    DENY = "websocket.http.response.start"
-    PART = "websocket.http.response.body (more_body=True)"
-    LAST = "websocket.http.response.body"
-
-
-NEXT: Final = {
-    (Phase.CONNECTING, Sent.ACCEPT): Phase.OPEN,
-    (Phase.CONNECTING, Sent.CLOSE): Phase.CLOSED,
-    (Phase.CONNECTING, Sent.DENY): Phase.DENIAL_HELD,
-    (Phase.DENIAL_HELD, Sent.PART): Phase.DENYING,
-    (Phase.DENIAL_HELD, Sent.LAST): Phase.CLOSED,
-    (Phase.DENYING, Sent.PART): Phase.DENYING,
-    (Phase.DENYING, Sent.LAST): Phase.CLOSED,
-    (Phase.OPEN, Sent.SEND): Phase.OPEN,
-    (Phase.OPEN, Sent.CLOSE): Phase.CLOSED,
-}
 
 
 class Line(Enum):
@@ -107,7 +68,8 @@ class WebSocketSession:
         line: What the connection may do.
         status: Of the response to the handshake; 0 while there is none.
         headers: Fields of that response that the application gave.
-        fault: The violation by which the peer ended the session, if it did.
+        fault: The violation by which the peer ended the session, if it did.  What came before it
+            is for the application to answer first: the connection fails when it asks for more.
         congested: Set by the shell while the peer does not read: pongs are put off then.
     """
 
@@ -116,6 +78,7 @@ class WebSocketSession:
         "_denial",
         "_early",
         "_end",
+        "_hungry",
         "_inbox",
         "_inbox_bytes",
         "_limits",
@@ -141,11 +104,12 @@ class WebSocketSession:
         self._offer = offer
         self._limits = limits
         self._defaults = defaults
-        self._denial: HeaderBlock | None = None
+        self._denial: Denial | None = None
         self._protocol = WebSocketProtocol(limits.messages)
         self._early = bytearray()
         self._inbox: deque[Message] = deque(({"type": "websocket.connect"},))
         self._inbox_bytes = 0
+        self._hungry = False
         self._pong_due: bytes | None = None
         self._peer_ended = False
         self._end: tuple[int, str] | None = None
@@ -160,7 +124,13 @@ class WebSocketSession:
             len(self._inbox) >= limits.queue_count
             or self._inbox_bytes >= limits.queue_bytes
             or len(self._early) >= EARLY_BYTES
+            or self.fault_due
         )
+
+    @property
+    def fault_due(self) -> bool:
+        """Whether the peer broke the protocol, but messages before that are not answered yet."""
+        return self.fault is not None and self.line is Line.UP
 
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the peer."""
@@ -217,7 +187,9 @@ class WebSocketSession:
                 return self._peer_closed(code, reason)
             case PeerError():
                 self.fault = event
-                return self.fail(event.status, event.reason)
+                if self._hungry and not self._inbox:
+                    return self.fail_for_fault()
+                return b""
             case PongReceived() | str() | bytes():
                 return b""
 
@@ -278,6 +250,11 @@ class WebSocketSession:
             self._end = (told_as or code, reason)
         return self._protocol.close(code, reason)
 
+    def fail_for_fault(self) -> bytes:
+        """End the connection for the fault that is due."""
+        assert self.fault is not None
+        return self.fail(self.fault.status, self.fault.reason)
+
     def shut_down(self, code: int) -> bytes:
         """The server stops: refuse the handshake, or begin the closing one."""
         if self.line is not Line.UP:
@@ -299,6 +276,7 @@ class WebSocketSession:
 
     def next_message(self) -> Message | None:
         """What `receive` yields next, or None where it must wait."""
+        self._hungry = not self._inbox
         if self._inbox:
             message = self._inbox.popleft()
             if self._inbox_bytes:
@@ -321,57 +299,40 @@ class WebSocketSession:
             try:
                 if message["type"] == "websocket.send":
                     return self._data(message)
-            except (KeyError, TypeError):
-                raise AppError(f"app sent {_type_of(message)}, which has no type") from None
-        return self._turn(message)
-
-    def _data(self, message: Message) -> bytes:
-        text = message.get("text")
-        data = message.get("bytes")
-        if type(text) is str and data is None:
-            try:
-                return self._protocol.text(text)
-            except UnicodeEncodeError as exc:
-                raise AppError(f"text of websocket.send is not valid unicode: {exc}") from exc
-        if text is not None and data is not None:
-            raise AppError("websocket.send has both bytes and text; exactly one must not be None")
-        if text is None and data is None:
-            raise AppError("websocket.send has neither bytes nor text")
-        if isinstance(text, str):
-            return self._protocol.text(str(text))
-        if isinstance(data, bytes | bytearray | memoryview):
-            return self._protocol.binary(bytes(data))
-        given = "text" if data is None else "bytes"
-        value = text if data is None else data
-        raise AppError(
-            f"{given} of websocket.send must not be {type(value).__name__}: {value!r:.60}"
-        )
-
-    def _turn(self, message: Message) -> bytes:
-        sent = _sent(message)
+            except KeyError:
+                pass  # refused below, by name
+        sent = sent_of(message)
         if self.line is not Line.UP or self.phase is Phase.CLOSED:
             if sent is Sent.CLOSE and self.phase is not Phase.CLOSED:
                 self.phase = Phase.CLOSED  # what is asked for has come true already
                 return b""
             raise ClientDisconnected(f"{sent.value} after the end of the connection")
-        phase = NEXT.get((self.phase, sent))
-        if phase is None:
-            legal = " or ".join(s.value for p, s in NEXT if p is self.phase)
-            raise AppError(f"app sent {sent.value} in phase {self.phase.name}; legal: {legal}")
+        phase = after(self.phase, sent)
         match sent:
             case Sent.ACCEPT:
                 return self._accept(message)
             case Sent.CLOSE:
                 return self._close(message)
             case Sent.DENY:
-                return self._deny(message)
+                self._denial = denial = Denial(message, header_pairs(message))
+                self.status = denial.status
+                self.headers = denial.headers
+                self.phase = phase
+                return b""
         return self._denial_body(message, phase)
 
+    def _data(self, message: Message) -> bytes:
+        data = data_of(message)
+        if isinstance(data, str):
+            try:
+                return self._protocol.text(data)
+            except UnicodeEncodeError as exc:
+                raise AppError(f"text of websocket.send has no UTF-8 form: {exc}") from exc
+        return self._protocol.binary(data)
+
     def _accept(self, message: Message) -> bytes:
-        subprotocol = message.get("subprotocol")
-        if not isinstance(subprotocol, str | None):
-            raise AppError(f"subprotocol of websocket.accept must be a str, not {subprotocol!r}")
-        headers = _pairs(message)
+        subprotocol = subprotocol_of(message)
+        headers = header_pairs(message)
         terms = negotiate(self._offer.extensions) if self._limits.deflate else None
         out = accept_response(
             self._offer,
@@ -395,62 +356,20 @@ class WebSocketSession:
         return self.parse()
 
     def _close(self, message: Message) -> bytes:
-        code = message.get("code")
-        code = sendable_code(CloseCode.NORMAL if code is None else code)
-        reason = message.get("reason")
-        if not isinstance(reason, str | None):
-            raise AppError(f"reason of websocket.close must be a str, not {reason!r:.60}")
+        code, reason = close_of(message)
         if self.phase is Phase.CONNECTING:
             return self._answer(403, "Forbidden")
         self.phase = Phase.CLOSED
         self.line = Line.CLOSING
-        return self._protocol.close(code, reason or "")
-
-    # A denial: an ordinary response in place of the handshake (websocket.http.response).
-
-    def _deny(self, message: Message) -> bytes:
-        try:
-            status = message["status"]
-        except KeyError:
-            raise AppError("websocket.http.response.start has no status") from None
-        status_line(status)
-        if status < 200:
-            raise AppError(f"status of websocket.http.response.start must be final, not {status}")
-        headers = _pairs(message)
-        self._denial = header_block(headers)
-        self.status = status
-        self.headers = headers
-        self.phase = Phase.DENIAL_HELD
-        return b""
+        return self._protocol.close(code, reason)
 
     def _denial_body(self, message: Message, phase: Phase) -> bytes:
-        body = message.get("body", b"")
-        if not isinstance(body, bytes | bytearray | memoryview):
-            raise AppError(f"body must be bytes, not {type(body).__name__}: {body!r:.60}")
-        block = self._denial
-        assert block is not None
-        body = b"" if self.status in (204, 304) else bytes(body)
-        chunked = block.content_length is None and self.status not in (204, 304)
-        out = b""
-        if self.phase is Phase.DENIAL_HELD:
-            framing = b""
-            if chunked and phase is Phase.CLOSED:
-                chunked = False
-                framing = b"content-length: %d\r\n" % len(body)
-            elif chunked:
-                framing = CHUNKED
-            out = self._denial_head(block, framing)
-        if chunked and body:
-            body = b"%x\r\n%b\r\n" % (len(body), body)
+        assert self._denial is not None
+        out = self._denial.body(message, self._defaults)
         self.phase = phase
         if phase is Phase.CLOSED:
             self._over()
-            body += LAST_CHUNK if chunked else b""
-        return out + body
-
-    def _denial_head(self, block: HeaderBlock, framing: bytes) -> bytes:
-        defaults = self._defaults.lines(block.own)
-        return b"".join((status_line(self.status), block.lines, framing, defaults, CLOSE, b"\r\n"))
+        return out
 
     def _answer(self, status: int, text: str) -> bytes:
         self.status = status
@@ -480,37 +399,3 @@ class WebSocketSession:
                 code = CloseCode.INTERNAL_ERROR if raised else CloseCode.NORMAL
                 return self._protocol.close(code)
         return b""
-
-
-def only_disconnects(error: BaseException) -> bool:
-    """Whether nothing but our own `ClientDisconnected` came out of the application."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(only_disconnects(inner) for inner in error.exceptions)
-    return isinstance(error, ClientDisconnected)
-
-
-def _sent(message: Message) -> Sent:
-    try:
-        kind = message["type"]
-        if kind == "websocket.http.response.body":
-            return Sent.PART if message.get("more_body", False) else Sent.LAST
-        return Sent(kind)
-    except (KeyError, TypeError, ValueError):
-        legal = ", ".join(sent.value for sent in Sent if sent is not Sent.PART)
-        raise AppError(
-            f"app sent {_type_of(message)}; legal in a WebSocket session: {legal}"
-        ) from None
-
-
-def _pairs(message: Message) -> list[tuple[bytes, bytes]]:
-    headers: Iterable[Any] = message.get("headers") or ()
-    try:
-        return [(name, value) for name, value in headers]
-    except (TypeError, ValueError):
-        raise AppError(f"headers must be pairs of bytes, not {headers!r:.60}") from None
-
-
-def _type_of(message: object) -> str:
-    if isinstance(message, dict):
-        return repr(message.get("type", "a message without type"))
-    return f"a {type(message).__name__} where a dict belongs"

@@ -24,8 +24,8 @@ from serval.worker.service import CLIENT_LEFT, Service
 
 error_log = logging.getLogger("serval.error")
 
-# Between the news that the server stops, which an application can await, and our close frame: time
-# for a last message of its own.
+# Between the news that the server stops, which an application can await, and our close frame; and
+# between a violation by the peer and ours, where an application has not answered what came before.
 FAREWELL_SECONDS: Final = 0.5
 
 # A timer that fires this much late says that the loop was held up.
@@ -246,6 +246,9 @@ class WebSocketConnection(asyncio.Protocol):
         """The next message for the application; waits where there is none."""
         session = self._session
         while (message := session.next_message()) is None:
+            if session.fault_due:
+                self._last_word()
+                continue
             waiter = self._service.loop.create_future()
             self._receivers.append(waiter)
             await waiter
@@ -304,6 +307,8 @@ class WebSocketConnection(asyncio.Protocol):
         if session.line is Line.UP and session.full and not self._paused and not self._lost:
             self._paused = True
             self._transport.pause_reading()
+        if session.fault_due and self._farewell_at == _NEVER:
+            self._farewell_at = self._service.loop.time() + FAREWELL_SECONDS
         self._wake(self._receivers)
         self._arm()
 
@@ -364,7 +369,7 @@ class WebSocketConnection(asyncio.Protocol):
         if now >= self._heartbeat.next_at:
             self._beat(now)
         if now >= self._farewell_at:
-            self._shut_down()
+            self._last_word()
         if now >= self._write_by:
             self._expect_progress()
         if now >= self._close_by:
@@ -413,11 +418,11 @@ class WebSocketConnection(asyncio.Protocol):
             self._farewell_at = self._service.loop.time() + FAREWELL_SECONDS
             self._arm()
         else:
-            self._shut_down()
+            self._last_word()
 
     def disconnect(self) -> None:
         """Tell the application that the session is over."""
-        self._shut_down()
+        self._last_word()
         self._session.disconnect(CloseCode.RESTART)
         self._wake(self._receivers)
 
@@ -427,9 +432,14 @@ class WebSocketConnection(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
 
-    def _shut_down(self) -> None:
+    def _last_word(self) -> None:
+        """Close, for the peer's fault or because the server stops."""
         self._farewell_at = _NEVER
-        out = self._session.shut_down(CloseCode.RESTART)
+        session = self._session
+        if session.fault_due:
+            out = session.fail_for_fault()
+        else:
+            out = session.shut_down(CloseCode.RESTART)
         if out:
             self._write(out)
         self._settle()
