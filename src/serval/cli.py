@@ -90,13 +90,13 @@ def _parameter(one: Option, declared: list[str], *, hidden: bool = False) -> cli
 
 
 def _parameter_name(one: Option, alias: Alias) -> str:
-    return f"{one.name}__{alias.flag.strip('-').replace('-', '_')}"
+    return f"{one.name}__{alias.flag.strip('-').replace('-', '__')}"
 
 
 def _given(parameters: Mapping[str, object]) -> Iterator[Given]:
     """What the command line says of the settings, in the order of their definition."""
     for one in _SETTINGS:
-        flag = one.placeholder if one.positional else one.flag
+        flag = "argument" if one.positional else one.flag
         yield from _values(one, parameters[one.name], flag)
         for alias in one.aliases:
             for given in _values(one, parameters[_parameter_name(one, alias)], alias.flag):

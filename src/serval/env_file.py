@@ -35,6 +35,8 @@ def parse_env(text: str, name: str) -> dict[str, str]:
         found = _LINE.fullmatch(line)
         if found is None:
             raise ConfigError(f"{name}:{number}: {line!r} is not KEY=value")
+        if "\0" in line:
+            raise ConfigError(f"{name}:{number}: a value holds a NUL byte")
         variables[found[1]] = _value(found[2], f"{name}:{number}")
     return variables
 

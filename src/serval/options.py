@@ -5,6 +5,7 @@ Pure: it opens nothing and knows no setting by name.
 """
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum, auto
@@ -15,6 +16,7 @@ from serval.quantities import parse_duration, parse_size, render_duration, rende
 T = TypeVar("T")
 
 VARIABLE_PREFIX: Final = "SERVAL_"
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _TRUTHS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -254,6 +256,8 @@ def _parse_text(option: Option, text: str) -> object:
         case Kind.SIZE:
             return parse_size(text)
         case Kind.NUMBER:
+            if not _INTEGER.fullmatch(text):  # int() would take 1_000 and digits of any script
+                raise ValueError
             return int(text)
         case Kind.CHOICE:
             return text.lower()

@@ -7,7 +7,8 @@ import re
 from typing import Final
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+_DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 # As in nginx and systemd, a bare letter counts in 1024; `MB` is the decimal unit that it says.
 _BYTES: Final = {
@@ -17,7 +18,7 @@ _BYTES: Final = {
     **{f"{unit}ib": 1024**power for power, unit in enumerate("kmgt", start=1)},
     **{f"{unit}b": 1000**power for power, unit in enumerate("kmgt", start=1)},
 }
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)")
 
 
 def parse_duration(text: str) -> float:
@@ -27,7 +28,7 @@ def parse_duration(text: str) -> float:
         ValueError: It is none of these.
     """
     plain = text.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", plain):
+    if _NUMBER.fullmatch(plain):
         return float(plain)
     parts = _DURATION_PART.findall(plain)
     if not parts or "".join(number + unit for number, unit in parts) != plain:
@@ -55,11 +56,11 @@ def parse_size(text: str) -> int:
 def render_duration(seconds: float) -> str:
     """The shortest exact spelling: `75s`, `10m`, `500ms`."""
     if 0 < seconds < 1:
-        return f"{seconds * 1000:g}ms"
+        return f"{seconds * 1000:.12g}ms"
     for unit in ("d", "h", "m"):
         if seconds and seconds % _SECONDS[unit] == 0 and seconds > _SECONDS[unit]:
-            return f"{seconds / _SECONDS[unit]:g}{unit}"
-    return f"{seconds:g}s"
+            return f"{seconds / _SECONDS[unit]:.12g}{unit}"
+    return f"{seconds:.12g}s"
 
 
 def render_size(size_bytes: int) -> str:

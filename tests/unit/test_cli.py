@@ -1,0 +1,317 @@
+"""The command: flags in, exit status out."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner, Result
+
+from serval.cli import main
+from serval.config import ServerConfig
+from serval.errors import BindError, ExitStatus, LoadError, StartupError
+from serval.options import Kind, Option, options_of
+
+OPTIONS = options_of(ServerConfig)
+FLAGS = [one for one in OPTIONS if not one.positional]
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@dataclass
+class FakeServer(ModuleType):
+    """Stands for serval.server: remembers what it was to serve, and ends as told."""
+
+    ends: ExitStatus | StartupError = ExitStatus.OK
+    served: list[ServerConfig] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__("serval.server")
+
+    def serve(self, config: ServerConfig) -> ExitStatus:
+        self.served.append(config)
+        if isinstance(self.ends, StartupError):
+            raise self.ends
+        return self.ends
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = dict(os.environ)
+    monkeypatch.chdir(tmp_path)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    fake = FakeServer()
+    monkeypatch.setitem(sys.modules, "serval.server", fake)
+    return fake
+
+
+def run(*arguments: str, **variables: str) -> Result:
+    return CliRunner().invoke(main, arguments, env=variables, catch_exceptions=False)
+
+
+def served(server: FakeServer, *arguments: str, **variables: str) -> ServerConfig:
+    result = run(*arguments, **variables)
+    assert result.exit_code == 0, result.output
+    return server.served[-1]
+
+
+def setting(server: FakeServer, name: str, *arguments: str) -> object:
+    return getattr(served(server, "myapp:app", *arguments), name)
+
+
+def test_the_application_alone_is_served_with_the_defaults(server: FakeServer) -> None:
+    assert served(server, "myapp:app") == ServerConfig(app="myapp:app")
+
+
+def test_the_status_of_the_server_is_the_status_of_the_command(server: FakeServer) -> None:
+    server.ends = ExitStatus.SHUTDOWN
+
+    assert run("myapp:app").exit_code == 5
+
+
+@pytest.mark.parametrize(("ends", "status"), [(LoadError("why"), 3), (BindError("why"), 6)])
+def test_what_keeps_it_from_starting_is_one_line_and_a_status(
+    server: FakeServer, ends: StartupError, status: int
+) -> None:
+    server.ends = ends
+
+    result = run("myapp:app")
+
+    assert (result.exit_code, result.stderr) == (status, "error: why\n")
+
+
+EXAMPLES = {
+    Kind.SWITCH: "",
+    Kind.NUMBER: "2",
+    Kind.DURATION: "90",
+    Kind.SIZE: "64k",
+    Kind.TEXT: "/x",
+}
+
+
+@pytest.mark.parametrize("one", FLAGS, ids=lambda one: one.name)
+def test_each_flag_is_understood_and_named_as_the_origin(server: FakeServer, one: Option) -> None:
+    special = {"bind": ":80", "env_file": "x.env", "header": "a: b"}
+    Path("x.env").touch()
+    if one.is_switch:
+        value: list[str] = []
+    else:
+        value = [special.get(one.name) or [*one.choices, EXAMPLES.get(one.kind, "")][0]]
+
+    config = served(server, "myapp:app", one.flag, *value)
+
+    assert config.origin(one.name) == one.flag
+
+
+@pytest.mark.parametrize(
+    ("one", "flag"),
+    [(one, alias.flag) for one in FLAGS for alias in one.aliases],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_each_alias_is_understood_and_named_as_the_origin(
+    server: FakeServer, one: Option, flag: str
+) -> None:
+    special = {"--fd": "3", "--env-files": "x.env"}
+    Path("x.env").touch()
+    value = special.get(flag) or [*one.choices, EXAMPLES.get(one.kind, "x")][0]
+
+    config = served(server, "myapp:app", flag, value)
+
+    assert config.origin(one.name) == flag
+
+
+def test_short_flags_are_understood(server: FakeServer) -> None:
+    config = served(server, "myapp:app", "-w4", "-b", ":80", "-b", "unix:x")
+
+    assert (config.workers, config.bind) == (4, (":80", "unix:x"))
+
+
+def test_switches_go_both_ways(server: FakeServer) -> None:
+    assert setting(server, "access_log", "--no-access-log") is False
+    assert setting(server, "factory", "--factory") is True
+    assert setting(server, "use_colors", "--use-colors") == "on"
+    assert setting(server, "use_colors", "--no-use-colors") == "off"
+
+
+def test_aliases_may_spell_the_value_otherwise(server: FakeServer) -> None:
+    assert setting(server, "bind", "--uds", "/x", "--fd", "3") == ("unix:/x", "fd:3")
+    assert setting(server, "timeout_headers", "--http1-header-read-timeout", "500") == 0.5
+
+
+def test_aliases_are_not_in_the_help() -> None:
+    assert "--graceful-timeout" not in run("--help").output
+
+
+@pytest.mark.parametrize("one", OPTIONS, ids=lambda one: one.name)
+def test_the_help_shows_each_setting_with_its_variable(one: Option) -> None:
+    text = " ".join(run("--help").output.split())
+
+    assert one.variable in text
+    assert one.placeholder in text
+
+
+def test_the_help_has_a_section_for_each_group() -> None:
+    lines = run("--help").output.splitlines()
+
+    for one in OPTIONS:
+        assert f"{one.group.value}:" in lines
+
+
+def test_nothing_to_serve_is_a_fault_of_usage() -> None:
+    result = run()
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: no application is named")
+
+
+def test_the_application_may_come_from_a_variable(server: FakeServer) -> None:
+    assert served(server, SERVAL_APP="other:app").app == "other:app"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--wokers", "2"], "--workers"),
+        (["--workers", "x"], "workers must be a whole number, not 'x' (from --workers)"),
+        (["--keep-alive", "x"], "(from --keep-alive)"),
+        (["--bind", ":1", "--port", "2"], "bind (from --bind) contradicts port (from --port)"),
+        (["--bind", "localhost"], "has no port"),
+        (["--threads", "1"], "or 2 and more"),
+        (["--config", "no.toml"], "cannot read no.toml"),
+        (["--env-file", "no.env"], "cannot read no.env"),
+    ],
+)
+def test_wrong_flags_end_with_status_2_and_a_sentence(arguments: list[str], message: str) -> None:
+    result = run("myapp:app", *arguments)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_unknown_variables_end_with_status_2_and_a_suggestion() -> None:
+    result = run("myapp:app", SERVAL_WROKERS="2")
+
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: unknown variable SERVAL_WROKERS; did you mean SERVAL_WORKERS?\n"
+    )
+
+
+def test_a_flag_wins_over_a_variable_and_this_over_a_file(server: FakeServer) -> None:
+    Path("x.toml").write_text("workers = 2\nport = 2\nbacklog = 2\n")
+
+    config = served(
+        server,
+        "myapp:app",
+        *("--config", "x.toml", "--workers", "4"),
+        SERVAL_WORKERS="3",
+        SERVAL_PORT="3",
+    )
+
+    assert (config.workers, config.port, config.backlog) == (4, 3, 2)
+
+
+def test_the_file_may_be_named_by_a_variable_or_be_a_project_file(server: FakeServer) -> None:
+    Path("x.toml").write_text("workers = 2\n")
+    Path("pyproject.toml").write_text("[tool.serval]\nworkers = 3\n")
+
+    assert served(server, "myapp:app", SERVAL_CONFIG="x.toml").workers == 2
+    assert served(server, "myapp:app").workers == 3
+
+
+def test_an_env_file_fills_the_environment_but_changes_nothing_in_it(server: FakeServer) -> None:
+    Path("a.env").write_text("TEST_ONLY_A=1\n")
+    Path("b.env").write_text("TEST_ONLY_A=2\nTEST_ONLY_B=2\nHOME=/nowhere\nSERVAL_WORKERS=3\n")
+    home = os.environ["HOME"]
+
+    config = served(server, "myapp:app", "--env-file", "a.env", "--env-file", "b.env")
+
+    assert (os.environ["TEST_ONLY_A"], os.environ["TEST_ONLY_B"]) == ("2", "2")
+    assert os.environ["HOME"] == home
+    assert (config.workers, config.origin("workers")) == (3, "SERVAL_WORKERS in b.env")
+
+
+def test_print_config_shows_values_and_origins_and_serves_nothing(server: FakeServer) -> None:
+    result = run("--print-config", "--uds", "/x")
+
+    rows = [line.split() for line in result.output.splitlines()]
+    assert result.exit_code == 0
+    assert ["bind", "unix:/x", "--uds"] in rows
+    assert ["workers", "1", "default"] in rows
+    assert server.served == []
+
+
+def test_version_is_one_line() -> None:
+    result = run("--version")
+
+    assert result.exit_code == 0
+    assert result.output.startswith("serval ")
+    assert result.output.count("\n") == 1
+
+
+def completions(*arguments: str) -> list[str]:
+    *before, incomplete = arguments
+    shell = ShellComplete(main, {}, "serval", "_SERVAL_COMPLETE")
+    return [item.value for item in shell.get_completions(before, incomplete)]
+
+
+def test_a_shell_completes_flags_and_choices() -> None:
+    assert completions("--work") == ["--workers"]
+    assert completions("--loop", "u") == ["uvloop"]
+    assert completions("--graceful") == []
+
+
+def test_a_shell_completes_paths_by_itself() -> None:
+    shell = ShellComplete(main, {}, "serval", "_SERVAL_COMPLETE")
+
+    kinds = [
+        shell.get_completions([flag], "x")[0].type
+        for flag in ("--config", "--app-dir", "--env-file")
+    ]
+
+    assert kinds == ["file", "dir", "file"]
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_imports_no_event_loop_before_it_serves() -> None:
+    heavy = "asyncio ssl uvloop h11 wsproto logging importlib.metadata email http.client tempfile"
+
+    done = python(
+        "import sys, types\n"
+        "package = types.ModuleType('serval')\n"
+        f"package.__path__ = [{str(SOURCE / 'serval')!r}]\n"
+        "sys.modules['serval'] = package\n"
+        "import click, click.shell_completion; before = set(sys.modules)\n"
+        "import serval.cli\n"
+        f"print(*(set({heavy!r}.split()) & (set(sys.modules) - before)))"
+    )
+
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+def test_where_there_is_no_fork_one_sentence_says_so() -> None:
+    done = python("import os; del os.fork\nfrom serval.cli import main; main(['myapp:app'])")
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: serval needs fork, which Windows lacks; run it in WSL or a container\n"
+    )
