@@ -18,6 +18,7 @@ Interface: TypeAlias = Literal["auto", "asgi", "wsgi"]
 LifespanMode: TypeAlias = Literal["auto", "on", "off"]
 LoopName: TypeAlias = Literal["auto", "asyncio", "uvloop"]
 LogLevel: TypeAlias = Literal["critical", "error", "warning", "info", "debug", "trace"]
+LogFormat: TypeAlias = Literal["text", "json"]
 Colors: TypeAlias = Literal["auto", "on", "off"]
 
 _RIVALS: Final = (Rivals(frozenset({"bind"}), frozenset({"host", "port"})),)
@@ -233,7 +234,17 @@ class ServerConfig:
     log_level: LogLevel = option(
         "info", "The least severe messages to log.", group=Group.LOGGING, aliases=("--loglevel",)
     )
+    log_format: LogFormat = option(
+        "text", "How lines are written: for people, or a JSON object each.", group=Group.LOGGING
+    )
     access_log: bool = option(True, "Log a line for each request.", group=Group.LOGGING)
+    access_log_format: str = option(
+        "",
+        "The access line in gunicorn's atoms, such as '%(h)s %(r)s %(s)s'.",
+        group=Group.LOGGING,
+        placeholder="FORMAT",
+        aliases=("--access-logformat", "--access-log-fmt"),
+    )
     use_colors: Colors = option(
         "auto", "Colour the log; auto does on a terminal.", group=Group.LOGGING, as_switch=True
     )
