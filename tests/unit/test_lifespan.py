@@ -459,7 +459,7 @@ def test_cancelling_the_shutdown_cancels_the_application() -> None:
         await asyncio.Event().wait()
 
     async def main() -> None:
-        lifespan = a_lifespan(app, shutdown_seconds=0)
+        lifespan = a_lifespan(app)
         await lifespan.startup()
         stopping = asyncio.create_task(lifespan.shutdown())
         await asyncio.sleep(0)
@@ -477,7 +477,7 @@ def test_an_application_that_asks_again_after_its_shutdown_does_not_hold_up_the_
             await send({"type": message["type"] + ".complete"})
 
     async def main() -> None:
-        lifespan = a_lifespan(app, shutdown_seconds=0)
+        lifespan = a_lifespan(app)
         await lifespan.startup()
         await lifespan.shutdown()
 

@@ -90,7 +90,7 @@ class Lifespan:
         startup_seconds: float,
         shutdown_seconds: float,
     ) -> None:
-        """Both limits are seconds, 0 for none."""
+        """Both limits are seconds; a startup of 0 has no limit."""
         self.state: dict[str, Any] = {}
         self.context = contextvars.copy_context()
         self._app = app
@@ -117,7 +117,7 @@ class Lifespan:
         task = asyncio.create_task(self._run(), name="serval-lifespan", context=self.context)
         task.add_done_callback(self._ended)
         self._tasks.add(task)
-        if not await self._wait(task, self._startup_seconds):
+        if not await self._wait(task, self._startup_seconds or None):
             raise LifespanError(
                 "the application's lifespan startup did not end within"
                 f" {self._startup_seconds:g} s, the limit set by timeout_startup"
@@ -148,11 +148,11 @@ class Lifespan:
             raise LifespanShutdownError(self._story("shutdown", error)) from error
 
     async def _wait(
-        self, task: asyncio.Task[None], limit_seconds: float, *, to_the_end: bool = False
+        self, task: asyncio.Task[None], limit_seconds: float | None, *, to_the_end: bool = False
     ) -> bool:
         """Wait for progress, or for the task's end too; False, with the task cancelled, if late."""
         try:
-            async with asyncio.timeout(limit_seconds or None):
+            async with asyncio.timeout(limit_seconds):
                 await self._progress.wait()
                 if to_the_end:
                     await asyncio.wait({task})

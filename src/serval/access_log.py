@@ -1,0 +1,259 @@
+"""The access log: one line for every request, written in batches.
+
+Every loop, and every thread with a loop of its own, has one `AccessLog`.  While nobody but us
+listens to the logger `serval.access`, lines are collected and leave with one write for all requests
+of a turn of the loop; as soon as someone does, they are ordinary records with typed extras.
+"""
+
+import logging
+import os
+import select
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum, auto
+from typing import Final
+
+from serval.access_format import (
+    Entry,
+    LineFormat,
+    Stamp,
+    colored_line,
+    fields,
+    line_format,
+    plain_line,
+    quick_line,
+)
+from serval.asgi.types import Scope
+from serval.config import ServerConfig
+from serval.log import (
+    DATE_FORMAT,
+    access_logger,
+    colors_wanted,
+    error_log,
+    iso_time,
+    others_listen,
+    own_handlers,
+)
+
+STDOUT: Final = 1
+# Writes to a pipe up to this size never mix with those of another worker (POSIX write()).
+_ATOMIC_BYTES: Final = select.PIPE_BUF
+# A reader that takes nothing for this long loses lines; requests must not wait for it any longer.
+_PATIENCE_SECONDS: Final = 0.1
+
+
+class Route(Enum):
+    """Where a line goes."""
+
+    DIRECT = auto()
+    RECORDS = auto()
+    NOWHERE = auto()
+
+
+class AccessLog:
+    """Writes access lines.  Any thread may call `record`, the loop's thread alone `flush`."""
+
+    __slots__ = (
+        "_faint",
+        "_line",
+        "_lines",
+        "_pid",
+        "_prefix",
+        "_quick",
+        "_route",
+        "_schedule_flush",
+        "_scheduled",
+        "_second",
+        "_stamp",
+        "_stamped",
+        "_write",
+    )
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        schedule_flush: Callable[[Callable[[], None]], None],
+        *,
+        line: LineFormat = plain_line,
+        faint: bool = False,
+    ) -> None:
+        """Make a log for the current process.
+
+        Args:
+            write: Takes whole lines, as many as there are; it must not raise.
+            schedule_flush: Has the callable that it gets called soon, once; `loop.call_soon`, or
+                `loop.call_soon_threadsafe` where other threads record.
+            line: The format of the lines.
+            faint: Whether the time before a line is to recede, on a terminal.
+        """
+        self._write = write
+        self._schedule_flush = schedule_flush
+        self._line = line
+        self._faint = faint
+        self._quick = line is plain_line
+        self._stamped = line in {plain_line, colored_line}
+        self._pid = os.getpid()
+        self._lines: list[str] = []
+        self._scheduled = False
+        self._route = Route.DIRECT
+        self._renew_stamp(int(time.time()))
+
+    def record(
+        self,
+        scope: Scope,
+        *,
+        status: int,
+        sent_bytes: int,
+        received_bytes: int,
+        seconds: float,
+        headers: Iterable[tuple[bytes, bytes]],
+        cause: str = "",
+    ) -> None:
+        """Log a request that has ended.
+
+        Args:
+            status: Of the response; 499 where the client left before it was complete.
+            sent_bytes: Of the response body, framing not counted.
+            received_bytes: Of the request body.
+            seconds: From the head of the request to the end of the response.
+            headers: Of the response.
+            cause: Why it ended otherwise than it should, in our words; empty where it did not.
+        """
+        if not self._lines:
+            # Once in a batch is often enough: an application sets up its logging at any time.
+            self._route = _route()
+        if self._route is Route.NOWHERE:
+            return
+        second = int(time.time())
+        if second != self._second:
+            self._renew_stamp(second)
+        line = None
+        try:
+            if self._quick and not cause:
+                line = quick_line(scope, status, sent_bytes, seconds)
+            if line is None or self._route is Route.RECORDS:
+                stamp, pid = self._stamp, self._pid
+                line = self._write_out(
+                    Entry(
+                        scope,
+                        status,
+                        sent_bytes,
+                        received_bytes,
+                        seconds,
+                        headers,
+                        cause,
+                        stamp,
+                        pid,
+                    )
+                )
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
+            # The scope belongs to the application, which may have put anything into it.
+            error_log.warning("no access line for a scope that the app has changed: %r", exc)
+            return
+        if line:
+            self._lines.append(f"{self._prefix}{line}\n")
+            if not self._scheduled:
+                self._scheduled = True
+                self._schedule_flush(self.flush)
+
+    def _write_out(self, entry: Entry) -> str:
+        """The line of a request, or nothing where a record of it has gone to the listeners."""
+        line = self._line(entry)
+        if self._route is not Route.RECORDS:
+            return line
+        access_logger.info(line, extra=fields(entry))
+        return ""
+
+    def flush(self) -> None:
+        """Write what has been collected; also called last before the process ends."""
+        self._scheduled = False
+        # Another thread may append meanwhile: what it appends stays for the next time.
+        count = len(self._lines)
+        batch = self._lines[:count]
+        del self._lines[:count]
+        if batch:
+            self._write("".join(batch).encode("ascii", "backslashreplace"))
+
+    def _renew_stamp(self, second: int) -> None:
+        local = time.localtime(second)
+        text = time.strftime(DATE_FORMAT, local)
+        self._second = second
+        self._stamp = Stamp(
+            text=text, clf=time.strftime("%d/%b/%Y:%H:%M:%S %z", local), iso=iso_time(second)
+        )
+        prefix = f"{text} [{self._pid}]"
+        if self._faint:
+            prefix = f"\x1b[2m{prefix}\x1b[0m"
+        self._prefix = f"{prefix} " if self._stamped else ""
+
+
+class LineOutput:
+    """A descriptor that takes batches of lines, shared with other processes.  Never raises."""
+
+    __slots__ = ("_atomic", "_fd", "_warned")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._warned = False
+        try:
+            mode = os.fstat(fd).st_mode
+        except OSError:  # it is closed, as a daemon's may be
+            mode = 0
+        self._atomic = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+    def __call__(self, lines: bytes) -> None:
+        """Write whole lines, no more at once than other processes' lines cannot cut in two."""
+        for piece in _pieces(lines) if self._atomic else (lines,):
+            if not self._written(piece) and not self._warned:
+                self._warned = True
+                error_log.warning("access lines are lost: nobody takes them from descriptor 1")
+
+    def _written(self, data: bytes) -> bool:
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                _, writable, _ = select.select((), (self._fd,), (), _PATIENCE_SECONDS)
+                if not writable:
+                    return False
+            except OSError:  # closed, its reader gone, or the disk full
+                return False
+        return True
+
+
+def open_access_log(
+    config: ServerConfig, schedule_flush: Callable[[Callable[[], None]], None]
+) -> AccessLog | None:
+    """The access log of a worker, writing to standard output; None where none is wanted.
+
+    Raises:
+        ConfigError: The format of the lines cannot be used.
+    """
+    if not config.access_log:
+        return None
+    line = line_format(config.access_log_format, config.log_format)
+    colored = line is plain_line and colors_wanted(config, STDOUT)
+    return AccessLog(
+        LineOutput(STDOUT), schedule_flush, line=colored_line if colored else line, faint=colored
+    )
+
+
+def _route() -> Route:
+    if not access_logger.isEnabledFor(logging.INFO):
+        return Route.NOWHERE
+    if others_listen(access_logger) or access_logger.filters or not own_handlers():
+        return Route.RECORDS
+    return Route.DIRECT
+
+
+def _pieces(lines: bytes) -> Iterator[bytes]:
+    """Cut behind line ends into pieces that are written atomically, where lines allow it."""
+    start = 0
+    while len(lines) - start > _ATOMIC_BYTES:
+        end = lines.rfind(b"\n", start, start + _ATOMIC_BYTES) + 1
+        if end <= start:
+            end = lines.find(b"\n", start) + 1 or len(lines)
+        yield lines[start:end]
+        start = end
+    yield lines[start:]

@@ -1,0 +1,51 @@
+"""What a client has sent, made fit for a line of a log: printable ASCII, one line, no quotes.
+
+Pure; used by the access log and the fault log.
+"""
+
+from typing import Final
+
+_PLAIN: Final = frozenset(range(0x20, 0x7F)) - {ord('"')}
+_IN_TARGETS: Final = {code: f"%{code:02X}" for code in range(256) if code not in _PLAIN}
+_IN_VALUES: Final = {
+    code: f"\\x{code:02x}" for code in range(256) if code not in _PLAIN - {ord("\\")}
+}
+
+
+def escape_target(target: bytes) -> str:
+    """A request target with every byte percent-encoded that may not stand in a log."""
+    text = target.decode("latin-1")
+    if text.isascii() and text.isprintable() and '"' not in text:
+        return text
+    return text.translate(_IN_TARGETS)
+
+
+def escape_value(value: bytes, *, limit: int = 0) -> str:
+    r"""A header value or other bytes, with `\xNN` for what may not stand in a log.
+
+    Args:
+        limit: The most characters to return; what goes beyond is cut, between two escapes.
+            0 for all.
+    """
+    text = value.decode("latin-1")
+    if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
+        if limit:
+            return _cut(text, limit)
+        return text.translate(_IN_VALUES)
+    return text[:limit] if limit else text
+
+
+def escape_text(text: str, *, limit: int = 0) -> str:
+    """The same for text; non-ASCII characters appear as the bytes of their UTF-8 form."""
+    return escape_value(text.encode("utf-8", "backslashreplace"), limit=limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    kept, length = [], 0
+    for character in text:
+        escaped = _IN_VALUES.get(ord(character), character)
+        length += len(escaped)
+        if length > limit:
+            break
+        kept.append(escaped)
+    return "".join(kept)
