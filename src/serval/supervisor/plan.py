@@ -290,7 +290,7 @@ class Plan:
         self._held_until = now + self._backoff.delay_seconds
 
     def _gravity(self, verdict: Verdict, death: Death) -> Level:
-        """How loudly to speak of a death: one that was asked for is no news."""
+        """How loud a death is: one that was asked for is no news."""
         if self._stage is _Stage.ENDING or (verdict is Verdict.STOPPED and death.is_clean):
             return "debug"
         # The first failure to boot has been told; its siblings failed for the same reason.
@@ -316,7 +316,11 @@ class Plan:
         children = [c for c in self._children.values() if c.phase not in _PAST_HELP]
         match stage:
             case _Stage.GRACEFUL:
-                self._say_stopping(len(children))
+                self._say(
+                    "info",
+                    f"stopping {_workers(len(children))}: running requests have "
+                    f"{self._settings.graceful_seconds:g} s; a second signal shortens that",
+                )
                 for child in children:
                     if child.phase in (Phase.BOOTING, *_SERVING):
                         self._stop(child, now)
@@ -335,18 +339,10 @@ class Plan:
                     child.due_at = inf
                     self._tell(child, Order.KILL)
 
-    def _say_stopping(self, count: int) -> None:
-        self._say(
-            "info",
-            f"stopping {_workers(count)}: running requests have "
-            f"{self._settings.graceful_seconds:g} s; a second signal shortens that",
-        )
-
     def _resize(self, by: int) -> None:
         # Twice the slots, so that every worker could be in replacement.
-        wanted = min(max(self._target + by, 1), max(self.slot_count // 2, 1))
-        self._target = wanted
-        self._say("info", f"{_workers(wanted)} wanted")
+        self._target = min(max(self._target + by, 1), max(self.slot_count // 2, 1))
+        self._say("info", f"{_workers(self._target)} wanted")
 
     def _settle(self, now: float) -> list[Action]:
         """Bring children and target together; hand out the actions."""
