@@ -15,9 +15,9 @@ from click.shell_completion import CompletionItem
 
 from serval.command_options import COMMAND_OPTIONS, CONFIG
 from serval.config import ServerConfig
-from serval.config_file import read_config, read_env
+from serval.config_file import ConfigReader
 from serval.errors import ConfigError, ExitStatus, StartupError
-from serval.layers import CONFIG_VARIABLE, Given, Sources, env_files_named
+from serval.layers import Given
 from serval.option_text import told, usage, value_shown
 from serval.options import Alias, Group, Kind, Option, options_of
 
@@ -113,35 +113,14 @@ def _values(one: Option, found: object, flag: str) -> Iterator[Given]:
         yield Given(one.name, found, flag)
 
 
-def _configured(parameters: Mapping[str, object]) -> ServerConfig:
-    """The settings of all sources; env files are read into the environment on the way."""
-    path = parameters[CONFIG.name] or os.environ.get(CONFIG_VARIABLE, "")
-    sources = Sources(
-        flags=tuple(_given(parameters)), environ=dict(os.environ), file=read_config(str(path))
-    )
-    env_files = [read_env(name) for name in env_files_named(_SETTINGS, sources)]
-    config = ServerConfig.load(
-        Sources(
-            flags=sources.flags, environ=sources.environ, file=sources.file, env_files=env_files
-        )
-    )
-    for table in reversed(env_files):
-        for name, value in table.entries.items():
-            os.environ.setdefault(name, str(value))
-    return config
-
-
 def _act(parameters: Mapping[str, object]) -> int:
     """Do what the flags ask for and return the exit status."""
-    if parameters["version"] or parameters["print_config"]:
-        from serval import report  # noqa: PLC0415 -- see the top
-
-        if parameters["version"]:
-            click.echo(report.versions())
-        else:
-            click.echo(report.settings_table(_configured(parameters)))
-        return ExitStatus.OK
-    config = _configured(parameters)
+    if parameters["version"]:
+        return _report_versions()
+    read = ConfigReader(tuple(_given(parameters)), str(parameters[CONFIG.name] or ""))
+    config = read()
+    if parameters["print_config"]:
+        return _print_config(config)
     if not config.app:
         raise ConfigError(
             "no application is named; legal: serval MODULE:ATTRIBUTE, SERVAL_APP, or app in a file"
@@ -152,7 +131,21 @@ def _act(parameters: Mapping[str, object]) -> int:
         raise ConfigError("serval needs fork, which Windows lacks; run it in WSL or a container")
     from serval.server import serve  # noqa: PLC0415 -- see the top
 
-    return serve(config)
+    return serve(config, reload_config=read)
+
+
+def _report_versions() -> int:
+    from serval.report import versions  # noqa: PLC0415 -- see the top
+
+    click.echo(versions())
+    return ExitStatus.OK
+
+
+def _print_config(config: ServerConfig) -> int:
+    from serval.report import settings_table  # noqa: PLC0415 -- see the top
+
+    click.echo(settings_table(config))
+    return ExitStatus.OK
 
 
 def _check(config: ServerConfig) -> int:
@@ -164,7 +157,7 @@ def _check(config: ServerConfig) -> int:
         app_dir=config.app_dir,
         interface=config.interface,
     )
-    click.echo(f"{config.app} is a callable that speaks {loaded.interface.upper()}")
+    click.echo(f"{config.app} is {loaded.description}")
     return ExitStatus.OK
 
 

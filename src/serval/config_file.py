@@ -1,17 +1,58 @@
 """Finds and reads the files that settings come from: TOML, and env files.
 
-The command calls it; the configuration itself opens nothing.
+The command calls it, at the start and again for a reload; the configuration itself opens nothing.
 """
 
+import os
 import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from serval.config import ServerConfig
 from serval.env_file import parse_env
 from serval.errors import ConfigError
-from serval.layers import Table
+from serval.layers import CONFIG_VARIABLE, Given, Sources, Table, env_files_named
+from serval.options import options_of
 
 PROJECT_FILE: Final = "pyproject.toml"
+
+
+class ConfigReader:
+    """Reads all sources, as often as it is called, and fills the environment from env files.
+
+    Flags and environment are those of its making: what an env file brought in before is no
+    variable that a later reading of the same file would have to give way to.
+    """
+
+    def __init__(self, flags: Sequence[Given], path: str) -> None:
+        self._flags = tuple(flags)
+        self._environ = dict(os.environ)
+        self._path = path or self._environ.get(CONFIG_VARIABLE, "")
+        self._filled: dict[str, str] = {}
+
+    def __call__(self) -> ServerConfig:
+        """The settings as the sources have them now.
+
+        Raises:
+            ConfigError: A file can't be read, or a setting is wrong; the environment is as before.
+        """
+        named = Sources(flags=self._flags, environ=self._environ, file=read_config(self._path))
+        env_files = [read_env(name) for name in env_files_named(options_of(ServerConfig), named)]
+        config = ServerConfig.load(replace(named, env_files=env_files))
+        self._fill(env_files)
+        return config
+
+    def _fill(self, env_files: Sequence[Table]) -> None:
+        variables = {
+            name: str(value) for table in env_files for name, value in table.entries.items()
+        }
+        filled = {name: variables[name] for name in variables.keys() - self._environ.keys()}
+        for gone in self._filled.keys() - filled.keys():
+            os.environ.pop(gone, None)
+        os.environ.update(filled)
+        self._filled = filled
 
 
 def read_config(path: str) -> Table | None:

@@ -45,7 +45,7 @@ def _lines() -> Iterator[str]:
     yield from _section("ENVIRONMENT", text.ENVIRONMENT)
     yield from _tagged(text.VARIABLES)
     yield from _paragraphs(text.ENV_FILES)
-    yield ".SH SIGNALS"
+    yield from _section("SIGNALS", text.SIGNALS_NOTE)
     yield from _tagged(text.SIGNALS)
     yield ".SH EXIT STATUS"
     yield from _tagged((str(int(status)), meaning) for status, meaning in text.EXIT_STATUSES)

@@ -72,6 +72,18 @@ SIGNALS: Final = (
         "A second one shortens the wait, a third ends it.",
     ),
     ("QUIT", "Stop at once, without waiting for running requests."),
+    (
+        "HUP",
+        "Read the configuration and the application anew: new workers start, and the old ones end "
+        "once those are ready. Where something is wrong with either, the old ones stay. Flags and "
+        "environment are those of the start; where to listen changes only with a restart.",
+    ),
+    ("TTIN, TTOU", "One worker more, one worker less."),
+)
+
+SIGNALS_NOTE: Final = (
+    "They go to the supervisor, the first process. With --workers 0 there is none, and only TERM, "
+    "INT and QUIT have these meanings.",
 )
 
 EXIT_STATUSES: Final = (

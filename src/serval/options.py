@@ -6,7 +6,7 @@ Pure: it opens nothing and knows no setting by name.
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum, auto
 from typing import Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack, get_args, get_origin
@@ -343,12 +343,13 @@ def render(option: Option, value: object) -> str:
             return str(value)
 
 
-def near(name: str, known: Mapping[str, str]) -> str:
-    """`; did you mean X or Y?`, or nothing where nothing known looks like it.
+def near(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X or Y`, or nothing where nothing known looks like it.
 
     Args:
-        known: Every name that may be meant, and what to suggest for it.
+        known: Every name that may be meant; a mapping has what to suggest for each.
     """
-    matches = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-    suggestions = dict.fromkeys(known[match] for match in matches)
-    return f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
+    matches = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    if isinstance(known, Mapping):
+        matches = [str(known[match]) for match in matches]
+    return f"; did you mean {' or '.join(dict.fromkeys(matches))}" if matches else ""

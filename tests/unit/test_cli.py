@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -28,12 +28,16 @@ class FakeServer(ModuleType):
 
     ends: ExitStatus | StartupError = ExitStatus.OK
     served: list[ServerConfig] = field(default_factory=list)
+    reload_config: Callable[[], ServerConfig] = ServerConfig
 
     def __post_init__(self) -> None:
         super().__init__("serval.server")
 
-    def serve(self, config: ServerConfig) -> ExitStatus:
+    def serve(
+        self, config: ServerConfig, *, reload_config: Callable[[], ServerConfig]
+    ) -> ExitStatus:
         self.served.append(config)
+        self.reload_config = reload_config
         if isinstance(self.ends, StartupError):
             raise self.ends
         return self.ends
@@ -88,6 +92,10 @@ def test_what_keeps_it_from_starting_is_one_line_and_a_status(
     result = run("myapp:app")
 
     assert (result.exit_code, result.stderr) == (status, "error: why\n")
+
+
+def test_of_two_values_for_one_flag_the_last_counts(server: FakeServer) -> None:
+    assert setting(server, "workers", "-w2", "--workers", "3") == 3
 
 
 EXAMPLES = {
@@ -203,7 +211,7 @@ def test_unknown_variables_end_with_status_2_and_a_suggestion() -> None:
 
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: unknown variable SERVAL_WROKERS; did you mean SERVAL_WORKERS?\n"
+        "error: unknown variable SERVAL_WROKERS; did you mean SERVAL_WORKERS\n"
     )
 
 
@@ -241,6 +249,18 @@ def test_an_env_file_fills_the_environment_but_changes_nothing_in_it(server: Fak
     assert (config.workers, config.origin("workers")) == (3, "SERVAL_WORKERS in b.env")
 
 
+def test_the_server_may_read_the_configuration_anew(server: FakeServer) -> None:
+    Path("x.toml").write_text("workers = 2\nenv_file = 'a.env'\n")
+    Path("a.env").write_text("TEST_ONLY_A=1\n")
+    served(server, "myapp:app", "--config", "x.toml", "--port", "81")
+    Path("x.toml").write_text("workers = 3\nport = 82\nenv_file = 'a.env'\n")
+    Path("a.env").write_text("TEST_ONLY_A=2\n")
+
+    config = server.reload_config()
+
+    assert (config.workers, config.port, os.environ["TEST_ONLY_A"]) == (3, 81, "2")
+
+
 def test_print_config_shows_values_and_origins_and_serves_nothing(server: FakeServer) -> None:
     result = run("--print-config", "--uds", "/x")
 
@@ -249,6 +269,33 @@ def test_print_config_shows_values_and_origins_and_serves_nothing(server: FakeSe
     assert ["bind", "unix:/x", "--uds"] in rows
     assert ["workers", "1", "default"] in rows
     assert server.served == []
+
+
+@pytest.fixture
+def _importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    sys.modules.pop("only_here", None)
+
+
+@pytest.mark.usefixtures("_importable")
+def test_check_says_what_was_found_and_serves_nothing(server: FakeServer) -> None:
+    Path("only_here.py").write_text("async def app(scope, receive, send): ...\n")
+
+    result = run("only_here:app", "--check")
+
+    assert (result.exit_code, server.served) == (0, [])
+    assert result.output.startswith("only_here:app is an ASGI application")
+
+
+@pytest.mark.usefixtures("_importable")
+def test_check_of_an_application_that_is_not_there_ends_with_status_3() -> None:
+    Path("only_here.py").write_text("async def app(scope, receive, send): ...\n")
+
+    result = run("only_here:ap", "--check")
+
+    assert result.exit_code == 3
+    assert "only_here:app" in result.stderr
 
 
 def test_version_is_one_line() -> None:

@@ -1,18 +1,23 @@
 """The files that settings come from."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from serval.config_file import read_config, read_env
+from serval.config_file import ConfigReader, read_config, read_env
 from serval.errors import ConfigError
-from serval.layers import Table
+from serval.layers import Given, Table
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = dict(os.environ)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_without_any_file_there_is_no_table() -> None:
@@ -79,3 +84,40 @@ def test_an_env_file_gives_its_variables() -> None:
     Path("a.env").write_text("A=1\n")
 
     assert read_env("a.env") == Table("a.env", {"A": "1"})
+
+
+ENV_FILE = (Given("env_file", "a.env", "--env-file"),)
+
+
+def test_an_env_file_fills_the_environment_and_changes_nothing_in_it() -> None:
+    os.environ["TEST_ONLY_A"] = "before"
+    Path("a.env").write_text("TEST_ONLY_A=1\nTEST_ONLY_B=1\nSERVAL_WORKERS=3\n")
+
+    config = ConfigReader(ENV_FILE, "")()
+
+    assert (os.environ["TEST_ONLY_A"], os.environ["TEST_ONLY_B"]) == ("before", "1")
+    assert config.workers == 3
+
+
+def test_what_an_env_file_brought_in_changes_with_it() -> None:
+    read = ConfigReader(ENV_FILE, "")
+    Path("a.env").write_text("TEST_ONLY_A=1\nTEST_ONLY_B=1\nSERVAL_WORKERS=3\n")
+    read()
+    Path("a.env").write_text("TEST_ONLY_B=2\nSERVAL_WORKERS=4\n")
+
+    config = read()
+
+    assert "TEST_ONLY_A" not in os.environ
+    assert (os.environ["TEST_ONLY_B"], config.workers) == ("2", 4)
+
+
+def test_a_reading_that_fails_leaves_the_environment_as_it_was() -> None:
+    read = ConfigReader(ENV_FILE, "")
+    Path("a.env").write_text("TEST_ONLY_A=1\n")
+    read()
+    Path("a.env").write_text("TEST_ONLY_A=2\nSERVAL_WORKERS=many\n")
+
+    with pytest.raises(ConfigError, match=r"SERVAL_WORKERS in a\.env"):
+        read()
+
+    assert os.environ["TEST_ONLY_A"] == "1"

@@ -121,20 +121,20 @@ def test_of_rivals_in_two_sources_the_stronger_counts_alone() -> None:
     [
         (
             Sources(environ={"SERVAL_PROT": "1"}),
-            "unknown variable SERVAL_PROT; did you mean SERVAL_PORT?",
+            "unknown variable SERVAL_PROT; did you mean SERVAL_PORT",
         ),
         (
             Sources(environ={"SERVAL_KEEP_ALIVE": "1"}),
-            "unknown variable SERVAL_KEEP_ALIVE; did you mean SERVAL_PAUSE?",
+            "unknown variable SERVAL_KEEP_ALIVE; did you mean SERVAL_PAUSE",
         ),
         (Sources(environ={"SERVAL_XYZZY": "1"}), "unknown variable SERVAL_XYZZY"),
         (
             Sources(env_files=[Table("a.env", {"SERVAL_CONFG": "1"})]),
-            "unknown variable SERVAL_CONFG in a.env; did you mean SERVAL_CONFIG?",
+            "unknown variable SERVAL_CONFG in a.env; did you mean SERVAL_CONFIG",
         ),
         (
             Sources(file=Table("serval.toml", {"keepalive": 1})),
-            "unknown setting 'keepalive' in serval.toml; did you mean pause?",
+            "unknown setting 'keepalive' in serval.toml; did you mean pause",
         ),
         (
             Sources(file=Table("serval.toml", {"serval": {"port": 1}})),

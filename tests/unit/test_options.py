@@ -182,7 +182,11 @@ def test_a_value_is_shown_as_a_person_would_write_it(
 def test_names_that_look_alike_are_suggested_by_their_canonical_name() -> None:
     hint = near("keepalive", {"keep_alive": "timeout_keep_alive", "port": "port"})
 
-    assert hint == "; did you mean timeout_keep_alive?"
+    assert hint == "; did you mean timeout_keep_alive"
+
+
+def test_names_without_a_canonical_one_are_suggested_as_they_are() -> None:
+    assert near("prot", ["port", "host"]) == "; did you mean port"
 
 
 def test_where_nothing_looks_alike_nothing_is_suggested() -> None:
