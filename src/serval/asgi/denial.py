@@ -11,6 +11,7 @@ from serval.protocols.response import (
     CLOSE,
     LAST_CHUNK,
     ResponseDefaults,
+    check_status,
     header_block,
     status_line,
 )
@@ -34,7 +35,7 @@ class Denial:
             self.status: int = message["status"]
         except KeyError:
             raise AppError("websocket.http.response.start has no status") from None
-        status_line(self.status)
+        check_status(self.status)
         if self.status < 200:
             raise AppError(
                 f"status of websocket.http.response.start must be final, not {self.status}"

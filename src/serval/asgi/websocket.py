@@ -23,7 +23,7 @@ from serval.asgi.websocket_messages import (
 )
 from serval.errors import AppError, ClientDisconnected, PeerError
 from serval.protocols.deflate import DeflateTerms, negotiate
-from serval.protocols.frames import CloseCode, CloseReceived, PingReceived, PongReceived
+from serval.protocols.frames import CloseCode, CloseReceived, PingReceived
 from serval.protocols.handshake import Offer, accept_response, refusal
 from serval.protocols.response import ResponseDefaults, plain_response
 from serval.protocols.websocket import Event, MessageLimits, WebSocketProtocol
@@ -146,8 +146,8 @@ class WebSocketSession:
         self._peer_ended = True
         if self.phase is Phase.OPEN and self.line is Line.UP:
             self.parse()  # answers can no longer be sent
-        elif self._end is None:
-            self._end = (CloseCode.LOST, "")
+        else:
+            self.disconnect(CloseCode.LOST)
         if self.line is not Line.CUT:
             self.line = Line.DOWN
 
@@ -158,8 +158,8 @@ class WebSocketSession:
         while not self.full or self.line is Line.CLOSING:
             event = protocol.next_event()
             if event is None:
-                if self._peer_ended and self._end is None:
-                    self._end = (CloseCode.LOST, "")
+                if self._peer_ended:
+                    self.disconnect(CloseCode.LOST)
                 break
             if type(event) is str:
                 self._deliver({"type": "websocket.receive", "bytes": None, "text": event}, event)
@@ -189,15 +189,12 @@ class WebSocketSession:
                 self.fault = event
                 if self._hungry and not self._inbox:
                     return self.fail_for_fault()
-                return b""
-            case PongReceived() | str() | bytes():
-                return b""
+        return b""  # a pong says nothing but that the peer lives
 
     def _peer_closed(self, code: int, reason: str) -> bytes:
         answer = b"" if self.line is not Line.UP else self._protocol.close(code)
         self.line = Line.DOWN
-        if self._end is None:
-            self._end = (code, reason)
+        self.disconnect(code, reason)
         return answer
 
     def writable(self) -> bytes:
@@ -242,12 +239,11 @@ class WebSocketSession:
             reason: A short code for both sides.
             told_as: What the application is told, if not the same.
         """
+        self.disconnect(told_as or code, reason)
         if self.line is not Line.UP:
             self.line = Line.DOWN
             return b""
         self.line = Line.ENDING
-        if self._end is None:
-            self._end = (told_as or code, reason)
         return self._protocol.close(code, reason)
 
     def fail_for_fault(self) -> bytes:
@@ -263,14 +259,14 @@ class WebSocketSession:
             self.line = Line.CLOSING
             return self._protocol.close(code)
         if self.phase in (Phase.CONNECTING, Phase.DENIAL_HELD):
-            self._end = (code, "")
+            self.disconnect(code)
             return self._answer(503, "Service Unavailable")
         return b""
 
-    def disconnect(self, code: int) -> None:
+    def disconnect(self, code: int, reason: str = "") -> None:
         """Tell the application that it is over, whether or not the peer has said so."""
         if self._end is None:
-            self._end = (code, "")
+            self._end = (code, reason)
 
     # The application's two callables.
 
@@ -381,21 +377,17 @@ class WebSocketSession:
         """A response other than 101 is complete."""
         self.phase = Phase.CLOSED
         self.line = Line.ENDING
-        if self._end is None:
-            self._end = (CloseCode.LOST, "")
+        self.disconnect(CloseCode.LOST)
 
     def app_ended(self, *, raised: bool) -> bytes:
         """The application has returned, or raised: end the session if it did not."""
         phase, self.phase = self.phase, Phase.CLOSED
         if self.line is not Line.UP:
             return b""
-        match phase:
-            case Phase.CONNECTING | Phase.DENIAL_HELD:
-                return self._answer(500, "Internal Server Error")
-            case Phase.DENYING:
-                self.line = Line.CUT
-            case Phase.OPEN:
-                self.line = Line.CLOSING
-                code = CloseCode.INTERNAL_ERROR if raised else CloseCode.NORMAL
-                return self._protocol.close(code)
-        return b""
+        if phase is Phase.OPEN:
+            self.line = Line.CLOSING
+            return self._protocol.close(CloseCode.INTERNAL_ERROR if raised else CloseCode.NORMAL)
+        if phase is Phase.DENYING:
+            self.line = Line.CUT
+            return b""
+        return self._answer(500, "Internal Server Error")

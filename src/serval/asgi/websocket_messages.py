@@ -82,7 +82,7 @@ _BY_TYPE: Final = {sent.value: sent for sent in Sent if sent is not Sent.PART}
 
 def _type_of(message: object) -> str:
     if isinstance(message, dict):
-        return repr(message.get("type", "a message without type"))
+        return repr(message["type"]) if "type" in message else "a message without type"
     return f"a {type(message).__name__} where a dict belongs"
 
 

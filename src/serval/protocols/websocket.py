@@ -202,11 +202,6 @@ class WebSocketProtocol:
         self._partial = bytearray()
         self._ended = False
 
-    @property
-    def unparsed_bytes(self) -> int:
-        """How much was received and not looked at yet, at least."""
-        return len(self._data) - self._at
-
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer; what comes after a close frame or a violation is dropped."""
         if self._ended:
