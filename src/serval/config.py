@@ -6,20 +6,13 @@ Inert: it opens, logs and imports nothing of what it describes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from serval.errors import ConfigError
 from serval.header_lines import parse_header
 from serval.layers import Rivals, Sources, layers_of, merged
 from serval.net.bind import Bind, TcpBind, parse_bind
 from serval.options import Alias, Group, fault, option, options_of, seconds, size
-
-Interface: TypeAlias = Literal["auto", "asgi", "wsgi"]
-LifespanMode: TypeAlias = Literal["auto", "on", "off"]
-LoopName: TypeAlias = Literal["auto", "asyncio", "uvloop"]
-LogLevel: TypeAlias = Literal["critical", "error", "warning", "info", "debug", "trace"]
-LogFormat: TypeAlias = Literal["text", "json"]
-Colors: TypeAlias = Literal["auto", "on", "off"]
 
 _RIVALS: Final = (Rivals(frozenset({"bind"}), frozenset({"host", "port"})),)
 _DEFAULT_BIND: Final = TcpBind("127.0.0.1", 8000)
@@ -56,8 +49,10 @@ class ServerConfig:
         placeholder="FILE",
         aliases=("--env-files",),
     )
-    interface: Interface = option("auto", "What the application speaks; auto looks at it.")
-    lifespan: LifespanMode = option(
+    interface: Literal["auto", "asgi", "wsgi"] = option(
+        "auto", "What the application speaks; auto looks at it."
+    )
+    lifespan: Literal["auto", "on", "off"] = option(
         "auto",
         "Whether to tell the application of start and stop; auto does if it listens.",
         aliases=("--asgi-lifespan",),
@@ -113,7 +108,7 @@ class ServerConfig:
         at_most=1024,
         aliases=("--blocking-threads",),
     )
-    loop: LoopName = option(
+    loop: Literal["auto", "asyncio", "uvloop"] = option(
         "auto",
         "The event loop; auto takes uvloop where it is installed.",
         group=Group.PROCESSES,
@@ -231,10 +226,10 @@ class ServerConfig:
         True, "Offer compression of messages.", group=Group.WEBSOCKET
     )
 
-    log_level: LogLevel = option(
+    log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
         "info", "The least severe messages to log.", group=Group.LOGGING, aliases=("--loglevel",)
     )
-    log_format: LogFormat = option(
+    log_format: Literal["text", "json"] = option(
         "text", "How lines are written: for people, or a JSON object each.", group=Group.LOGGING
     )
     access_log: bool = option(True, "Log a line for each request.", group=Group.LOGGING)
@@ -245,7 +240,7 @@ class ServerConfig:
         placeholder="FORMAT",
         aliases=("--access-logformat", "--access-log-fmt"),
     )
-    use_colors: Colors = option(
+    use_colors: Literal["auto", "on", "off"] = option(
         "auto", "Colour the log; auto does on a terminal.", group=Group.LOGGING, as_switch=True
     )
 
