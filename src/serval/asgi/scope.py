@@ -1,6 +1,6 @@
 """From a parsed request and two addresses to the scope of an application.  Pure."""
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 from serval.asgi.types import Address, Scope
@@ -9,49 +9,71 @@ from serval.protocols.events import Headers, RequestReceived
 SPEC_VERSION: Final = "2.5"
 
 
-def http_scope(
-    request: RequestReceived,
-    *,
-    client: Address | None,
-    server: Address | None,
-    scheme: str,
-    root_path: str,
-    state: dict[str, Any],
-    lane: str,
+# Decoding and upper-casing are looked up for the methods that are used.
+_METHODS: Final = {
+    method.encode(): method
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
+}
+
+
+def scope_template(
+    *, client: Address | None, server: Address | None, scheme: str, root_path: str
 ) -> Scope:
+    """What the scopes of a connection's requests have in common; `http_scope` adds the rest."""
+    return {
+        "type": "http",
+        "asgi": {},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": scheme,
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "root_path": root_path,
+        "headers": [],
+        "client": client,
+        "server": server,
+        "state": {},
+        "extensions": {},
+    }
+
+
+def http_scope(template: Scope, request: RequestReceived, state: Scope, lane: str) -> Scope:
     """The scope of an HTTP request (ASGI HTTP 2.5); every container in it is fresh.
 
     Args:
-        root_path: Where the application is mounted; `path` begins with it.
+        template: Made by `scope_template` for the connection; where the application is mounted,
+            `path` begins with its `root_path`.
         state: The lifespan's state; the scope gets a shallow copy.
         lane: Which lane serves the request, "sync" or "async", shown in our own extension.
     """
-    raw_path, _, query = request.target.partition(b"?")
+    # Copying a finished dictionary and replacing values is a third cheaper than building one.
+    scope = template.copy()
+    raw_path = request.target
+    query = b""
+    if b"?" in raw_path:
+        raw_path, _, query = raw_path.partition(b"?")
     if raw_path[:1] != b"/":
         raw_path, query = origin_form(raw_path, query)
     path = raw_path.decode("latin-1")
     if "%" in path:
         path = unquote(path, errors="replace")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
-        "http_version": request.http_version,
-        "method": request.method.decode("latin-1").upper(),
-        "scheme": scheme,
-        "path": root_path + path if root_path else path,
-        "raw_path": raw_path,
-        "query_string": query,
-        "root_path": root_path,
-        "headers": request.headers,
-        "client": client,
-        "server": server,
-        "state": state.copy(),
-        "extensions": {
-            "http.response.trailers": {},
-            "http.response.early_hint": {},
-            "serval": {"lane": lane},
-        },
+    root_path = template["root_path"]
+    method = request.method
+    scope["asgi"] = {"version": "3.0", "spec_version": SPEC_VERSION}
+    scope["http_version"] = request.http_version
+    scope["method"] = _METHODS.get(method) or method.decode("latin-1").upper()
+    scope["path"] = root_path + path if root_path else path
+    scope["raw_path"] = raw_path
+    scope["query_string"] = query
+    scope["headers"] = request.headers
+    scope["state"] = state.copy()
+    scope["extensions"] = {
+        "http.response.trailers": {},
+        "http.response.early_hint": {},
+        "serval": {"lane": lane},
     }
+    return scope
 
 
 def websocket_scope(http: Scope) -> Scope:

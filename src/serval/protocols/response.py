@@ -65,23 +65,24 @@ _NOTED: Final = frozenset(
 )
 
 
-def status_line(status: int) -> bytes:
-    """The status line of an HTTP/1.1 response (RFC 9112 section 4), its reason from RFC 9110.
-
-    Raises:
-        AppError: The status is not an integer from 100 to 999.
-    """
-    line = _STATUS_LINES.get(status)
-    if line is not None:
-        return line
-    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
-        raise AppError(f"status must be an int from 100 to 999, not {status!r}")
-    return b"HTTP/1.1 %d \r\n" % status
-
-
-_STATUS_LINES: Final = {
+STATUS_LINES: Final = {
     int(status): f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+
+
+def check_status(status: object) -> None:
+    """Check a status that is not a registered one.
+
+    Raises:
+        AppError: It is not an integer from 100 to 999.
+    """
+    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
+        raise AppError(f"status must be an int from 100 to 999, not {status!r}")
+
+
+def status_line(status: int) -> bytes:
+    """The status line of a response (RFC 9112 section 4), its reason from RFC 9110 or empty."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def header_block(headers: Iterable[tuple[bytes, bytes]]) -> HeaderBlock:
@@ -253,7 +254,9 @@ class ResponseDefaults:
         return self._lines[own]
 
 
-def plain_response(status: int, text: str, defaults: ResponseDefaults, further: bytes = b"") -> bytes:
+def plain_response(
+    status: int, text: str, defaults: ResponseDefaults, further: bytes = b""
+) -> bytes:
     """A whole response of our own, after which the connection closes.
 
     Args:

@@ -13,11 +13,11 @@ from itertools import count
 from typing import ClassVar, Final
 
 from serval.asgi.exchange import DISCARD_BYTES, Exchange, Framing, Phase
-from serval.asgi.scope import http_scope, websocket_scope
+from serval.asgi.scope import http_scope, scope_template, websocket_scope
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
 from serval.lifecycle import ConnectionClosed, ConnectionOpened, Lane
-from serval.protocols.events import BodyReceived, RequestEvent, RequestReceived
+from serval.protocols.events import BodyReceived, RequestEnded, RequestReceived
 from serval.protocols.http1 import H1Protocol
 from serval.protocols.response import plain_response
 from serval.worker.deadlines import Wait
@@ -40,14 +40,19 @@ _ids = count(1)
 
 
 class State(Enum):
-    """Where a connection stands between its requests."""
+    """How far a connection has come on its way to its end."""
 
-    OPEN = auto()  # waiting for a request, or in the middle of its head
-    SERVING = auto()  # an exchange runs
+    OPEN = auto()  # waiting for a request, in the middle of one, or serving it
     DISCARDING = auto()  # the response is out, the rest of the request is read and dropped
     LINGERING = auto()  # our side is closed; the peer gets time to read what we said
     CLOSING = auto()  # closed as soon as what is queued has been sent
     CLOSED = auto()
+
+
+# Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
+_OPEN: Final = State.OPEN
+_DONE: Final = Phase.DONE
+_KEEP_ALIVE: Final = Wait.KEEP_ALIVE
 
 
 class HttpConnection(ABC):
@@ -69,6 +74,7 @@ class HttpConnection(ABC):
         "_reading",
         "_scope",
         "_started_at",
+        "_template",
         "_wait",
         "_writable",
         "client",
@@ -86,9 +92,7 @@ class HttpConnection(ABC):
     lane: ClassVar[Lane]
     scheme: ClassVar[str] = "http"
 
-    def __init__(
-        self, service: Service, client: Address | None, server: Address | None
-    ) -> None:
+    def __init__(self, service: Service, client: Address | None, server: Address | None) -> None:
         self.service = service
         self.client = client
         self.server = server
@@ -99,7 +103,13 @@ class HttpConnection(ABC):
         self.congested = False
         self.keep_alive = not service.draining
         self.connection_id = next(_ids)
-        self._scope: Scope = {}
+        self._template = scope_template(
+            client=client,
+            server=server,
+            scheme=self.scheme,
+            root_path=service.config.root_path,
+        )
+        self._scope: Scope = self._template
         self._started_at = 0.0
         self._corked = False
         self._ending = service.draining
@@ -145,21 +155,19 @@ class HttpConnection(ABC):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came from the peer."""
-        if self.state in (State.LINGERING, State.CLOSING, State.CLOSED):
-            return
-        self.parser.receive_data(data)
-        exchange = self.exchange
-        if exchange is not None and not exchange.body_pending:
-            self._pause_reading()  # pipelined: it stays in the parser until the answer is out
-            return
-        self.advance()
+        state = self.state
+        if state is _OPEN or state is State.DISCARDING:
+            self.parser.receive_data(data)
+            if self.exchange is None or self.exchange.body_pending:
+                self.advance()
+            else:
+                self._pause_reading()  # pipelined: it stays in the parser until the answer is out
 
     def peer_left(self) -> None:
         """The peer will send no more; it may still be reading."""
         self._ending = True
         self._last_request_is_known()
-        if self.state is State.SERVING:
-            assert self.exchange is not None
+        if self.exchange is not None:
             self.exchange.peer_left()
             self._wake_receivers()
             self._pause_reading()
@@ -174,8 +182,6 @@ class HttpConnection(ABC):
         if self.state is State.CLOSED:
             return
         exchange, self.exchange = self.exchange, None
-        self._out.clear()
-        self._out_bytes = 0
         if exchange is not None:
             exchange.peer_lost()
             self._finished(exchange, "client left")
@@ -186,17 +192,8 @@ class HttpConnection(ABC):
         if self._corked:
             return
         self._corked = True
-        taken = 0
         try:
-            while self.state in (State.OPEN, State.DISCARDING) or self._body_expected():
-                event = self.parser.next_event()
-                if event is None:
-                    break
-                self._take(event)
-                taken += 1
-                if taken >= PIPELINE_COUNT:
-                    self.service.loop.call_soon(self.advance)
-                    break
+            self._take_events()
         except PeerError as error:
             self._refuse(error)
         finally:
@@ -205,25 +202,41 @@ class HttpConnection(ABC):
             self.flush()
         self._settle()
 
+    def _take_events(self) -> None:
+        parser = self.parser
+        for _ in range(PIPELINE_COUNT):
+            if self.state is not _OPEN and self.state is not State.DISCARDING:
+                return
+            event = parser.next_event()
+            if event is None:
+                return
+            if type(event) is RequestReceived:
+                self._begin(event)
+            else:
+                self._take_body(event)
+            exchange = self.exchange
+            if exchange is None:
+                if not parser.has_trailing_data:
+                    return
+            elif not exchange.body_pending:
+                return
+        self.service.loop.call_soon(self.advance)
+
     def _last_request_is_known(self) -> None:
         """Once nothing more is read, the last request that was read gets `Connection: close`."""
         if self._ending and not self.parser.has_trailing_data:
             self.keep_alive = False
 
-    def _body_expected(self) -> bool:
-        return self.exchange is not None and self.exchange.body_pending
-
-    def _take(self, event: RequestEvent) -> None:
-        if type(event) is RequestReceived:
-            self._begin(event)
-        elif self.exchange is not None:
+    def _take_body(self, event: BodyReceived | RequestEnded) -> None:
+        exchange = self.exchange
+        if exchange is not None:
             if type(event) is BodyReceived:
-                self.exchange.body_received(event.data)
+                exchange.body_received(event.data)
                 self._progress_bytes += len(event.data)
-                if self.exchange.buffered_bytes >= BODY_BUFFER_BYTES:
+                if exchange.buffered_bytes >= BODY_BUFFER_BYTES:
                     self._pause_reading()
             else:
-                self.exchange.body_ended()
+                exchange.body_ended()
             self._wake_receivers()
         elif type(event) is BodyReceived:
             self._discarded_bytes += len(event.data)
@@ -234,45 +247,40 @@ class HttpConnection(ABC):
 
     def _settle(self) -> None:
         """Choose what the connection waits for from now on, and for how long."""
-        state = self.state
-        if state is State.OPEN:
-            if self._ending and not self.parser.head_started:
+        if self.exchange is not None:
+            self._settle_body(self.exchange)
+        elif self.state is _OPEN:
+            if self.parser.head_started:
+                if not self._reading:
+                    self._resume_reading()
+                if self._wait is not Wait.HEAD:
+                    self._wait_for(Wait.HEAD)
+            elif self._ending:
                 self.close()
-                return
-            if not self._reading:
-                self._resume_reading()
-            if not self.parser.head_started:
-                self._wait_for(Wait.KEEP_ALIVE)
-            elif self._wait is not Wait.HEAD:
-                self._wait_for(Wait.HEAD)
-        elif state is State.SERVING:
-            if self._reading and self._body_expected():
-                if self._wait is not Wait.BODY or self._progress_bytes >= BODY_PROGRESS_BYTES:
-                    self._progress_bytes = 0
-                    self._wait_for(Wait.BODY)
-            elif self._wait is not None:
-                self._wait_for(None)
-        elif state is State.DISCARDING:
-            if not self._reading:
-                self._resume_reading()
+            else:
+                if not self._reading:
+                    self._resume_reading()
+                self._wait_for(_KEEP_ALIVE)
+        elif self.state is State.DISCARDING:
+            self._resume_reading()
             if self._wait is not Wait.LINGER:
                 self._wait_for(Wait.LINGER)
-        elif state is State.CLOSING:
+        elif self.state is State.CLOSING:
             self.close()
+
+    def _settle_body(self, exchange: Exchange) -> None:
+        if self._reading and exchange.body_pending:
+            if self._wait is not Wait.BODY or self._progress_bytes >= BODY_PROGRESS_BYTES:
+                self._progress_bytes = 0
+                self._wait_for(Wait.BODY)
+        elif self._wait is not None:
+            self._wait_for(None)
 
     # Requests.
 
     def _begin(self, request: RequestReceived) -> None:
         service = self.service
-        scope = http_scope(
-            request,
-            client=self.client,
-            server=self.server,
-            scheme=self.scheme,
-            root_path=service.config.root_path,
-            state=service.lifespan_state,
-            lane=self.lane,
-        )
+        scope = http_scope(self._template, request, service.lifespan_state, self.lane)
         if request.upgrade == b"websocket" and service.speaks_websocket:
             self._detach()
             self._hand_over(request, websocket_scope(scope))
@@ -282,12 +290,12 @@ class HttpConnection(ABC):
     def begin(self, request: RequestReceived, scope: Scope) -> None:
         """Call the application for a request that has been parsed; exactly once for each."""
         service = self.service
-        exchange = Exchange(request, self, service.defaults)
-        self.exchange = exchange
-        self.state = State.SERVING
+        exchange = self.exchange = Exchange(request, self, service.defaults)
         self._scope = scope
-        self._started_at = service.loop.time()
-        service.request_started(self, scope)
+        service.stats.begun += 1
+        if service.observed:
+            self._started_at = service.loop.time()
+            service.request_started(self, scope)
         if self._ending:
             self._last_request_is_known()
             exchange.peer_left()
@@ -301,7 +309,7 @@ class HttpConnection(ABC):
             await self.service.app(scope, exchange.receive, exchange.send)
         except BaseException as raised:  # noqa: BLE001 - nothing of an application may end a worker
             error = raised
-        if error is not None or exchange.phase is not Phase.DONE:
+        if error is not None or exchange.phase is not _DONE:
             self._app_ended(exchange, scope, error)
 
     def _app_ended(self, exchange: Exchange, scope: Scope, error: BaseException | None) -> None:
@@ -314,7 +322,7 @@ class HttpConnection(ABC):
 
     def _next_request(self) -> None:
         self.parser.start_next_cycle()
-        self.state = State.OPEN
+        self.state = _OPEN
 
     def _detach(self) -> None:
         """Leave the connection to another owner; the socket stays open."""
@@ -352,17 +360,22 @@ class HttpConnection(ABC):
 
     def body_wanted(self) -> None:
         """The application took the body bytes that were held for it."""
-        if not self._reading and self._body_expected():
+        exchange = self.exchange
+        if not self._reading and exchange is not None and exchange.body_pending:
             self._resume_reading()
-            self._settle()
+            self._settle_body(exchange)
 
     def response_done(self) -> None:
         """The running exchange has written the last byte of its response."""
-        exchange, self.exchange = self.exchange, None
+        exchange = self.exchange
         assert exchange is not None
-        self.task = None
-        self._finished(exchange, "")
-        self._wake_receivers()
+        self.exchange = self.task = None
+        service = self.service
+        service.stats.ended += 1
+        if service.observed:
+            service.request_finished(self, exchange, self._scope, self._started_at, "")
+        if self._input_changed is not None:
+            self._wake_receivers()
         if not (exchange.keep_alive and self.keep_alive):
             if exchange.body_pending or self.parser.has_trailing_data:
                 self._linger()
@@ -372,7 +385,7 @@ class HttpConnection(ABC):
             self.state = State.DISCARDING
             self._discarded_bytes = 0
         else:
-            self._next_request()
+            self.parser.start_next_cycle()
         if not self._corked:
             self.advance()
 
@@ -392,7 +405,10 @@ class HttpConnection(ABC):
         self.service.warn_once(f"{text.partition(':')[0]} {scope['path']}", text, scope)
 
     def _finished(self, exchange: Exchange, cause: str) -> None:
-        self.service.request_finished(self, exchange, self._scope, self._started_at, cause)
+        """The running exchange was given up."""
+        self.service.stats.ended += 1
+        if self.service.observed:
+            self.service.request_finished(self, exchange, self._scope, self._started_at, cause)
 
     def _wake_receivers(self) -> None:
         event, self._input_changed = self._input_changed, None
@@ -428,9 +444,10 @@ class HttpConnection(ABC):
 
     def _wait_for(self, wait: Wait | None) -> None:
         sweeper = self.service.sweeper
-        if self._wait is not None and self._wait is not wait:
-            sweeper.stop(self._wait, self)
-        self._wait = wait
+        if self._wait is not wait:
+            if self._wait is not None:
+                sweeper.stop(self._wait, self)
+            self._wait = wait
         if wait is not None:
             sweeper.start(wait, self)
 
@@ -463,7 +480,7 @@ class HttpConnection(ABC):
             exchange.peer_left()
             exchange.refuse(error.status, text)
             self._wake_receivers()
-        elif self.state is State.OPEN:
+        elif self.state is _OPEN:
             self._out.append(plain_response(error.status, text, self.service.defaults))
         if self.state not in (State.LINGERING, State.CLOSED):
             self._linger()
@@ -513,7 +530,9 @@ class HttpConnection(ABC):
         """Take no request after those already read; close if there is none."""
         self._ending = True
         self._last_request_is_known()
-        if self.state is not State.OPEN or self.parser.head_started or self._take_late_bytes():
+        if self.state is not _OPEN or self.exchange is not None or self.parser.head_started:
+            return
+        if self._take_late_bytes():
             return
         if self._wait is Wait.KEEP_ALIVE:
             self.close()

@@ -54,9 +54,7 @@ async def drain(
         logger.warning("%d tasks ignore their cancellation and are abandoned", len(service.tasks))
 
 
-async def _emptied_within(
-    service: Service, seconds: float, hurry: asyncio.Event | None
-) -> bool:
+async def _emptied_within(service: Service, seconds: float, hurry: asyncio.Event | None) -> bool:
     """Whether the service came to rest in time."""
     waits = [asyncio.ensure_future(service.emptied())]
     if hurry is not None:

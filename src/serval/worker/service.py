@@ -68,10 +68,17 @@ class RequestSource(Protocol):
 
 @dataclass(slots=True)
 class Stats:
-    """Counters of one worker since its start; the scoreboard shows them to the supervisor."""
+    """Counters of one worker since its start; the scoreboard shows them to the supervisor.
 
-    requests: int = 0
-    in_flight: int = 0
+    Attributes:
+        begun: Requests for which the application was called.
+        ended: Of these, the ones whose response is complete or was given up.
+        websockets: Sessions that are open.
+        rejected: Requests that the server refused by itself.
+    """
+
+    begun: int = 0
+    ended: int = 0
     websockets: int = 0
     rejected: int = 0
 
@@ -87,6 +94,7 @@ class Service:
         slot: Where the counters are shown to the supervisor; None without one.
         draining: Set once the server is stopping; every last response then says
             `Connection: close`.
+        observed: Whether anybody wants to be told of each request.
         speaks_websocket: Whether an upgrade to WebSocket is taken up.
     """
 
@@ -105,6 +113,7 @@ class Service:
         "lifecycle",
         "lifespan_state",
         "loop",
+        "observed",
         "speaks_websocket",
         "stats",
         "slot",
@@ -126,6 +135,7 @@ class Service:
         self.loop = loop
         self.access_log = access_log
         self.lifecycle = lifecycle
+        self.observed = access_log is not None or lifecycle is not None
         self.context = contextvars.copy_context()
         self.lifespan_state: dict[str, Any] = {}
         self.stats = Stats()
@@ -210,8 +220,8 @@ class Service:
         """Show the counters to the supervisor."""
         if self.slot is not None:
             counters = self.slot.counters
-            counters[REQUESTS] = self.stats.requests
-            counters[IN_FLIGHT] = self.stats.in_flight
+            counters[REQUESTS] = self.stats.ended
+            counters[IN_FLIGHT] = self.stats.begun - self.stats.ended
             counters[CONNECTIONS] = len(self.connections)
             counters[WEBSOCKETS] = self.stats.websockets
             counters[REJECTED] = self.stats.rejected
@@ -220,9 +230,6 @@ class Service:
 
     def request_started(self, source: RequestSource, scope: Scope) -> None:
         """The application is about to be called."""
-        stats = self.stats
-        stats.requests += 1
-        stats.in_flight += 1
         if self.lifecycle is not None:
             self.tell(
                 RequestStarted(
@@ -243,9 +250,6 @@ class Service:
         cause: str,
     ) -> None:
         """The response is complete, or was given up for `cause`."""
-        self.stats.in_flight -= 1
-        if self.access_log is None and self.lifecycle is None:
-            return
         now = self.loop.time()
         status = CLIENT_LEFT if exchange.lost else exchange.status
         if self.access_log is not None:

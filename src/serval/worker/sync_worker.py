@@ -227,9 +227,7 @@ class SyncWorker:
 
     __slots__ = ("_listeners", "_members", "_resting", "accepted", "poller", "pool", "service")
 
-    def __init__(
-        self, service: Service, listeners: Sequence[Listener], pool: AsyncPool
-    ) -> None:
+    def __init__(self, service: Service, listeners: Sequence[Listener], pool: AsyncPool) -> None:
         self.service = service
         self.pool = pool
         self.poller = create_poller()
