@@ -31,7 +31,7 @@ _EPILOG: Final = (
 )
 
 
-class RawValue(click.ParamType[str]):
+class RawValue(click.types.StringParamType):
     """A text that the configuration will parse; here it is only completed."""
 
     name = "value"

@@ -91,7 +91,7 @@ def test_what_keeps_it_from_starting_is_one_line_and_a_status(
 
     result = run("myapp:app")
 
-    assert (result.exit_code, result.stderr) == (status, "error: why\n")
+    assert (result.exit_code, result.output) == (status, "error: why\n")
 
 
 def test_of_two_values_for_one_flag_the_last_counts(server: FakeServer) -> None:
@@ -179,7 +179,7 @@ def test_nothing_to_serve_is_a_fault_of_usage() -> None:
     result = run()
 
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: no application is named")
+    assert result.output.startswith("error: no application is named")
 
 
 def test_the_application_may_come_from_a_variable(server: FakeServer) -> None:
@@ -203,14 +203,14 @@ def test_wrong_flags_end_with_status_2_and_a_sentence(arguments: list[str], mess
     result = run("myapp:app", *arguments)
 
     assert result.exit_code == 2
-    assert message in result.stderr
+    assert message in result.output
 
 
 def test_unknown_variables_end_with_status_2_and_a_suggestion() -> None:
     result = run("myapp:app", SERVAL_WROKERS="2")
 
     assert result.exit_code == 2
-    assert result.stderr == (
+    assert result.output == (
         "error: unknown variable SERVAL_WROKERS; did you mean SERVAL_WORKERS\n"
     )
 
@@ -295,7 +295,7 @@ def test_check_of_an_application_that_is_not_there_ends_with_status_3() -> None:
     result = run("only_here:ap", "--check")
 
     assert result.exit_code == 3
-    assert "only_here:app" in result.stderr
+    assert "only_here:app" in result.output
 
 
 def test_version_is_one_line() -> None:
