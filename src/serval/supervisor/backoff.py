@@ -5,7 +5,7 @@ from typing import Final
 
 WINDOW_SECONDS: Final = 60.0
 FIRST_DELAY_SECONDS: Final = 0.05  # doubled by each death in the window: the fifth waits 0.8 s
-LONGEST_DELAY_SECONDS: Final = 30.0
+LONGEST_DELAY_SECONDS: Final = 5.0
 
 
 class Backoff:
