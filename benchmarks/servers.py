@@ -1,0 +1,168 @@
+"""The servers: how each is installed and started, one worker, on uvloop where it offers it."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+APPLICATIONS: Final = ROOT / "benchmarks" / "applications"
+HOST: Final = "127.0.0.1"
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files for the work over TLS."""
+
+    chain: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server.
+
+    Attributes:
+        requirement: What pip installs for it; empty: this tree.
+        arguments: What follows `python -m`, from the application and the port.
+        tls: The further arguments for TLS; None where the server cannot.
+    """
+
+    name: str
+    requirement: str
+    arguments: Callable[[str, int], list[str]]
+    tls: Callable[[Certificate], list[str]] | None
+
+
+def _serval(app: str, port: int) -> list[str]:
+    options = ["--workers", "1", "--loop", "uvloop", "--no-access-log", "--log-level", "warning"]
+    return ["serval", app, "--host", HOST, "--port", str(port), *options]
+
+
+def _uvicorn(app: str, port: int) -> list[str]:
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    return ["uvicorn", app, "--port", str(port), "--log-level", "warning", *options]
+
+
+def _granian(app: str, port: int) -> list[str]:
+    options = ["--workers", "1", "--loop", "uvloop", "--log-level", "warning"]
+    return ["granian", app, "--interface", "asgi", "--port", str(port), *options]
+
+
+def _hypercorn(app: str, port: int) -> list[str]:
+    return ["hypercorn", app, "--bind", f"{HOST}:{port}", "--workers", "1", "-k", "uvloop"]
+
+
+def _gunicorn(app: str, port: int) -> list[str]:
+    options = ["--workers", "1", "-k", "asgi", "--asgi-loop", "uvloop", "--log-level", "warning"]
+    return ["gunicorn", app, "--bind", f"{HOST}:{port}", *options]
+
+
+def _daphne(app: str, port: int) -> list[str]:
+    return ["daphne", "-v", "0", "-b", HOST, "-p", str(port), app]
+
+
+SERVERS: Final = (
+    Server("serval", "", _serval, None),
+    Server(
+        "uvicorn",
+        "uvicorn[standard]",
+        _uvicorn,
+        lambda c: ["--ssl-certfile", str(c.chain), "--ssl-keyfile", str(c.key)],
+    ),
+    Server(
+        "granian",
+        "granian",
+        _granian,
+        lambda c: ["--ssl-certificate", str(c.chain), "--ssl-keyfile", str(c.key)],
+    ),
+    Server(
+        "hypercorn",
+        "hypercorn[uvloop]",
+        _hypercorn,
+        lambda c: ["--certfile", str(c.chain), "--keyfile", str(c.key)],
+    ),
+    Server(
+        "gunicorn",
+        "gunicorn",
+        _gunicorn,
+        lambda c: ["--certfile", str(c.chain), "--keyfile", str(c.key)],
+    ),
+    Server("daphne", "daphne", _daphne, None),
+)
+QUICK: Final = ("serval", "uvicorn", "granian")
+
+
+def environment() -> dict[str, str]:
+    """The environment of a server: this tree's source is on its path."""
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+
+
+def free_port() -> int:
+    """A port that nobody listens on; not every peer can say which it took for port 0."""
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        return int(sock.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answers."""
+
+    pid: int
+    address: tuple[str, int]
+    start_seconds: float
+
+
+def wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> float:
+    """Seconds from the call until a connection is accepted."""
+    began_at = time.perf_counter()
+    while (waited := time.perf_counter() - began_at) < START_SECONDS:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return waited
+    raise ConnectionError(f"did not start:\n{log.read_text()[-2000:]}")
+
+
+@contextmanager
+def running(
+    server: Server, application: str, python: Path, log: Path, certificate: Certificate | None
+) -> Iterator[Running]:
+    """Start a server on the core that the caller is pinned to, and stop it afterwards."""
+    port = free_port()
+    command = [str(python), "-m", *server.arguments(application, port)]
+    if certificate and server.tls:
+        command += server.tls(certificate)
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command,
+            cwd=APPLICATIONS,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        seconds = wait_until_it_listens(process, port, log)
+        yield Running(process.pid, (HOST, port), seconds)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        with suppress(ProcessLookupError):  # nothing is left of the group, as it should be
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
