@@ -599,7 +599,7 @@ def test_a_stop_asks_every_child_and_ends_with_the_last() -> None:
 
     world.wish(Wish.STOP)
     assert world.orders() == [(1, Order.STOP), (2, Order.STOP)]
-    assert "stopping 2 workers: running requests have 30 s" in world.said[0]
+    assert "stopping: running requests have 30 s" in world.said[0]
     world.exit(1)
     assert world.status is None
     world.exit(2)

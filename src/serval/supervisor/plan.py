@@ -15,6 +15,7 @@ from serval.scoreboard import WorkerState
 from serval.supervisor.actions import Action, Finish, Level, Order, Say, Settings, Spawn, Tell, Wish
 from serval.supervisor.backoff import WINDOW_SECONDS, Backoff
 from serval.supervisor.child import NEXT, VERDICTS, Child, Death, Phase, Verdict, obituary
+from serval.supervisor.stages import ESCALATION, NOTICES, Stage
 
 SLACK_SECONDS: Final = 0.75  # a worker keeps its deadlines itself; a kill within a second of them
 BOOT_FAILURE_SECONDS: Final = 1.5  # nobody has been served: the error should be seen at once
@@ -22,7 +23,6 @@ HUNG_SECONDS: Final = 5.0  # from asking a hung worker to stop to killing it
 
 _ALIVE: Final = (Phase.BOOTING, Phase.READY, Phase.RETIRING, Phase.OVERDUE, Phase.HUNG)
 _SERVING: Final = (Phase.READY, Phase.RETIRING)
-_PAST_HELP: Final = (Phase.OVERDUE, Phase.KILLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +38,6 @@ class _Progress(Enum):
     STARTING = auto()
     RELOADING = auto()
     STEADY = auto()
-
-
-class _Stage(Enum):
-    RUNNING = auto()
-    GRACEFUL = auto()
-    QUICK = auto()
-    ENDING = auto()
-
-
-_ESCALATION: Final = {
-    (_Stage.RUNNING, Wish.STOP): _Stage.GRACEFUL,
-    (_Stage.RUNNING, Wish.QUIT): _Stage.QUICK,
-    (_Stage.GRACEFUL, Wish.STOP): _Stage.QUICK,
-    (_Stage.GRACEFUL, Wish.QUIT): _Stage.QUICK,
-    (_Stage.QUICK, Wish.STOP): _Stage.ENDING,
-    (_Stage.QUICK, Wish.QUIT): _Stage.ENDING,
-}
 
 
 class Plan:
@@ -77,7 +60,7 @@ class Plan:
         self._held_until = 0.0  # no fork before that; 0.0 where nothing holds it up
         self._began_at = 0.0
         self._progress = _Progress.STARTING
-        self._stage = _Stage.RUNNING
+        self._stage = Stage.RUNNING
         self._status = ExitStatus.OK
         self._actions: list[Action] = []
 
@@ -147,7 +130,7 @@ class Plan:
         del self._children[child.index]
         verdict = VERDICTS[child.phase]
         self._say(self._gravity(verdict, death), obituary(child, death, now))
-        if self._stage is not _Stage.RUNNING:
+        if self._stage is not Stage.RUNNING:
             self._note_status(verdict, death)
         elif verdict is Verdict.FAILED_BOOT:
             self._judge_failed_boot(child, now)
@@ -157,15 +140,16 @@ class Plan:
 
     def wished(self, wish: Wish, now: float) -> list[Action]:
         """The operator has sent a signal."""
-        if (stage := _ESCALATION.get((self._stage, wish))) is not None:
+        if (stage := ESCALATION.get((self._stage, wish))) is not None:
             self._stop_all(stage, now)
-        elif self._stage is _Stage.RUNNING:
+            self._say("info", NOTICES[stage].format(self._settings.graceful_seconds))
+        elif self._stage is Stage.RUNNING:
             self._resize(1 if wish is Wish.MORE else -1)
         return self._settle(now)
 
     def reload(self, settings: Settings, now: float) -> list[Action]:
         """The configuration was read anew: replace every child, one after the other."""
-        if self._stage is not _Stage.RUNNING:
+        if self._stage is not Stage.RUNNING:
             return []
         if self._fallback is None:
             self._fallback = _Era(self._generation, self._settings, self._target)
@@ -254,7 +238,7 @@ class Plan:
         if child.first:
             self._say("error", "giving up: the application does not start")
             self._status = ExitStatus.BOOT
-            self._stop_all(_Stage.QUICK, now, seconds=BOOT_FAILURE_SECONDS)
+            self._stop_all(Stage.QUICK, now, seconds=BOOT_FAILURE_SECONDS)
         elif child.generation != self._generation:
             pass  # superseded while it booted
         elif self._fallback is not None:
@@ -270,8 +254,8 @@ class Plan:
             f"reload failed: generation {self._generation} does not start, generation "
             f"{fallback.generation} goes on serving; mend it and send SIGHUP again",
         )
-        self._generation, self._settings = fallback.generation, fallback.settings
-        self._target = fallback.target
+        self._generation, self._target = fallback.generation, fallback.target
+        self._settings = fallback.settings
         self._fallback = None
         self._progress = _Progress.STEADY
 
@@ -285,13 +269,13 @@ class Plan:
                 f"more than {self._settings.crash_limit}",
             )
             self._status = ExitStatus.CRASH_LOOP
-            self._stop_all(_Stage.GRACEFUL, now)
+            self._stop_all(Stage.GRACEFUL, now)
             return
         self._held_until = now + self._backoff.delay_seconds
 
     def _gravity(self, verdict: Verdict, death: Death) -> Level:
         """How loud a death is: one that was asked for is no news."""
-        if self._stage is _Stage.ENDING or (verdict is Verdict.STOPPED and death.is_clean):
+        if self._stage is Stage.ENDING or (verdict is Verdict.STOPPED and death.is_clean):
             return "debug"
         # The first failure to boot has been told; its siblings failed for the same reason.
         boot_failed = self._status is ExitStatus.BOOT and death.status == ExitStatus.BOOT
@@ -300,12 +284,12 @@ class Plan:
     def _note_status(self, verdict: Verdict, death: Death) -> None:
         """A death while everything stops: did the application's shutdown succeed?"""
         booting = verdict is Verdict.FAILED_BOOT or death.status == ExitStatus.BOOT
-        if self._status is ExitStatus.OK and self._stage is not _Stage.ENDING:
+        if self._status is ExitStatus.OK and self._stage is not Stage.ENDING:
             self._status = ExitStatus.OK if booting or death.is_clean else ExitStatus.SHUTDOWN
 
     # --- all of them --------------------------------------------------------------------------
 
-    def _stop_all(self, stage: _Stage, now: float, *, seconds: float = 0.0) -> None:
+    def _stop_all(self, stage: Stage, now: float, *, seconds: float = 0.0) -> None:
         """Enter a stage of stopping.
 
         Args:
@@ -313,18 +297,15 @@ class Plan:
         """
         self._stage = stage
         self._held_until = 0.0
-        children = [c for c in self._children.values() if c.phase not in _PAST_HELP]
+        children = [
+            c for c in self._children.values() if c.phase not in (Phase.OVERDUE, Phase.KILLED)
+        ]
         match stage:
-            case _Stage.GRACEFUL:
-                self._say(
-                    "info",
-                    f"stopping {_workers(len(children))}: running requests have "
-                    f"{self._settings.graceful_seconds:g} s; a second signal shortens that",
-                )
+            case Stage.GRACEFUL:
                 for child in children:
                     if child.phase in (Phase.BOOTING, *_SERVING):
                         self._stop(child, now)
-            case _Stage.QUICK:
+            case Stage.QUICK:
                 limit = now + (seconds or self._settings.closing_seconds + SLACK_SECONDS)
                 for child in children:
                     if child.phase is not Phase.CLOSING:
@@ -346,7 +327,7 @@ class Plan:
 
     def _settle(self, now: float) -> list[Action]:
         """Bring children and target together; hand out the actions."""
-        if self._stage is _Stage.RUNNING:
+        if self._stage is Stage.RUNNING:
             self._balance(now)
         elif not self._children:
             self._actions.append(Finish(self._status))
@@ -371,9 +352,8 @@ class Plan:
                 self._spawn(now)
             elif self._progress is _Progress.RELOADING:
                 self._progress = _Progress.STEADY
-                self._say(
-                    "info", f"reloaded: {_workers(len(alive))} of generation {self._generation}"
-                )
+                count = _workers(len(alive))
+                self._say("info", f"reloaded: {count} of generation {self._generation}")
 
     def _announce_start(self, now: float) -> None:
         if self._progress is _Progress.STARTING:
