@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-VARIABLE = "SERVAL_TEST_LEDGER"
+VARIABLE = "TEST_LEDGER"
 GIVE_UP_SECONDS = 20.0
 
 

@@ -17,7 +17,7 @@ APP = TESTS / "frameworks" / "apps" / "django_app.py"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     database = tmp_path_factory.mktemp("django") / "site.sqlite3"
-    environment = {"SERVAL_TEST_DATABASE": str(database)}
+    environment = {"TEST_DATABASE": str(database)}
     make_tables = [sys.executable, "-m", "frameworks.apps.django_app"]
     subprocess.run(make_tables, cwd=TESTS, env={**os.environ, **environment}, check=True)
     with serve("frameworks.apps.django_app:app", environment=environment) as served:

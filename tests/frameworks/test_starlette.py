@@ -20,7 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("files")
     (folder / "large.bin").write_bytes(LARGE)
     (folder / "page.html").write_text("<p>page</p>")
-    environment = {"SERVAL_TEST_FILES": str(folder)}
+    environment = {"TEST_FILES": str(folder)}
     with serve("frameworks.apps.starlette_app:app", environment=environment) as served:
         yield served
 

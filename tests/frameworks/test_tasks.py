@@ -20,7 +20,7 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     database = tmp_path_factory.mktemp("tasks") / "visits.sqlite3"
-    environment = {"SERVAL_TEST_DATABASE": str(database)}
+    environment = {"TEST_DATABASE": str(database)}
     loop = str(request.param)
     with serve(
         "frameworks.apps.tasks_app:app", "--loop", loop, environment=environment, clean_log=False
@@ -109,7 +109,7 @@ def test_a_request_whose_task_was_cancelled_leaves_the_worker_sound(server: Serv
 
 
 def test_the_resource_is_closed_once_in_every_worker(tmp_path: Path) -> None:
-    environment = {"SERVAL_TEST_DATABASE": str(tmp_path / "visits.sqlite3")}
+    environment = {"TEST_DATABASE": str(tmp_path / "visits.sqlite3")}
     with serve("frameworks.apps.tasks_app:app", environment=environment) as served:
         httpx.get(served.url + "/visit?name=one")
         served.stop()

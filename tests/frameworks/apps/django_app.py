@@ -20,7 +20,7 @@ settings.configure(
     DATABASES={
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ["SERVAL_TEST_DATABASE"],
+            "NAME": os.environ["TEST_DATABASE"],
             "OPTIONS": {"timeout": 20},
         }
     },

@@ -27,7 +27,7 @@ from starlette.websockets import WebSocket
 
 from frameworks.ledger import note
 
-FOLDER = os.environ.get("SERVAL_TEST_FILES", ".")
+FOLDER = os.environ.get("TEST_FILES", ".")
 
 
 class State(TypedDict):

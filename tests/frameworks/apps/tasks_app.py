@@ -48,7 +48,7 @@ async def square(queue: asyncio.Queue[tuple[int, asyncio.Future[int]]]) -> None:
 async def lifespan(_app: Starlette) -> AsyncIterator[State]:
     from_lifespan.set("set in lifespan")
     queue: asyncio.Queue[tuple[int, asyncio.Future[int]]] = asyncio.Queue()
-    async with aiosqlite.connect(os.environ["SERVAL_TEST_DATABASE"], timeout=20) as database:
+    async with aiosqlite.connect(os.environ["TEST_DATABASE"], timeout=20) as database:
         await database.execute("create table if not exists visits (name text)")
         await database.commit()
         squares = asyncio.create_task(square(queue))
