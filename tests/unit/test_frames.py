@@ -3,7 +3,14 @@ import os
 import pytest
 
 from serval.errors import AppError
-from serval.protocols.frames import WIDE_BYTES, close_reason, frame, sendable_code, unmask
+from serval.protocols.frames import (
+    WIDE_BYTES,
+    close_reason,
+    frame,
+    sendable_code,
+    text_frame,
+    unmask,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +25,7 @@ from serval.protocols.frames import WIDE_BYTES, close_reason, frame, sendable_co
 )
 def test_a_frame_announces_its_length_in_the_shortest_form(size: int, head: bytes) -> None:
     assert frame(0x81, b"x" * size) == head + b"x" * size
+    assert text_frame(b"x" * size) == head + b"x" * size
 
 
 @pytest.mark.parametrize("size", [*range(10), WIDE_BYTES - 1, WIDE_BYTES, WIDE_BYTES + 1, 1027])

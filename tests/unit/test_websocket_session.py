@@ -245,6 +245,7 @@ def test_the_queue_is_bounded_by_bytes() -> None:
     full = session.full
     session.next_message()
     session.next_message()
+    session.parse()
 
     assert full
     assert not session.full

@@ -4,12 +4,12 @@ Pure: bytes and messages in, bytes and messages out.  `worker/websocket.py` move
 where there is nothing to do, and closes the transport once the line is down.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
 from serval.asgi.denial import Denial
+from serval.asgi.inbox import Inbox
 from serval.asgi.types import Message
 from serval.asgi.websocket_messages import (
     Phase,
@@ -42,6 +42,11 @@ class Line(Enum):
     CUT = auto()  # a response ended early: the transport must break off, not end
 
 
+# The attributes of an Enum class cost three times a global; these are looked at for each message.
+OPEN: Final = Phase.OPEN
+UP: Final = Line.UP
+
+
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
     """What one session may cost us.
@@ -70,6 +75,7 @@ class WebSocketSession:
         headers: Fields of that response that the application gave.
         fault: The violation by which the peer ended the session, if it did.  What came before it
             is for the application to answer first: the connection fails when it asks for more.
+        full: Enough waits for the application: reading should pause while the line is up.
         congested: Set by the shell while the peer does not read: pongs are put off then.
     """
 
@@ -80,14 +86,15 @@ class WebSocketSession:
         "_end",
         "_hungry",
         "_inbox",
-        "_inbox_bytes",
         "_limits",
         "_offer",
         "_peer_ended",
         "_pong_due",
         "_protocol",
+        "_unconnected",
         "congested",
         "fault",
+        "full",
         "headers",
         "line",
         "phase",
@@ -101,14 +108,15 @@ class WebSocketSession:
         self.headers: list[tuple[bytes, bytes]] = []
         self.fault: PeerError | None = None
         self.congested = False
+        self.full = False
         self._offer = offer
         self._limits = limits
         self._defaults = defaults
         self._denial: Denial | None = None
         self._protocol = WebSocketProtocol(limits.messages)
         self._early = bytearray()
-        self._inbox: deque[Message] = deque(({"type": "websocket.connect"},))
-        self._inbox_bytes = 0
+        self._inbox = Inbox(limits.queue_count, limits.queue_bytes)
+        self._unconnected = True
         self._hungry = False
         self._pong_due: bytes | None = None
         self._peer_ended = False
@@ -117,34 +125,24 @@ class WebSocketSession:
     # The peer, told by the shell.
 
     @property
-    def full(self) -> bool:
-        """Whether enough is waiting for the application: while the line is up, reading pauses."""
-        limits = self._limits
-        return (
-            len(self._inbox) >= limits.queue_count
-            or self._inbox_bytes >= limits.queue_bytes
-            or len(self._early) >= EARLY_BYTES
-            or self.fault_due
-        )
-
-    @property
     def fault_due(self) -> bool:
         """Whether the peer broke the protocol, but messages before that are not answered yet."""
         return self.fault is not None and self.line is Line.UP
 
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the peer."""
-        if self.line is Line.CLOSING or (self.line is Line.UP and self.phase is Phase.OPEN):
+        if (self.phase is OPEN and self.line is UP) or self.line is Line.CLOSING:
             self._protocol.receive_data(data)
             return self.parse()
-        if self.line is Line.UP:
+        if self.line is UP:
             self._early += data
+            self.full = len(self._early) >= EARLY_BYTES
         return b""
 
     def receive_eof(self) -> None:
         """The peer sends no more, or the connection is lost."""
         self._peer_ended = True
-        if self.phase is Phase.OPEN and self.line is Line.UP:
+        if self.phase is OPEN and self.line is UP:
             self.parse()  # answers can no longer be sent
         else:
             self.disconnect(CloseCode.LOST)
@@ -154,25 +152,20 @@ class WebSocketSession:
     def parse(self) -> bytes:
         """Turn bytes that were received into messages, until the queue is full."""
         out = b""
-        protocol = self._protocol
-        while not self.full or self.line is Line.CLOSING:
-            event = protocol.next_event()
-            if event is None:
+        inbox = self._inbox
+        while not inbox.full or self.line is Line.CLOSING:
+            event = self._protocol.next_event()
+            if type(event) is str or type(event) is bytes:
+                if self.phase is OPEN and not inbox.full:
+                    inbox.put(event)
+            elif event is not None:
+                out += self._control(event)
+            else:
                 if self._peer_ended:
                     self.disconnect(CloseCode.LOST)
                 break
-            if type(event) is str:
-                self._deliver({"type": "websocket.receive", "bytes": None, "text": event}, event)
-            elif type(event) is bytes:
-                self._deliver({"type": "websocket.receive", "bytes": event, "text": None}, event)
-            else:
-                out += self._control(event)
+        self.full = inbox.full or self.fault is not None
         return out
-
-    def _deliver(self, message: Message, data: str | bytes) -> None:
-        if self.phase is Phase.OPEN and not self.full:
-            self._inbox.append(message)
-            self._inbox_bytes += len(data)
 
     def _control(self, event: Event) -> bytes:
         match event:
@@ -272,13 +265,16 @@ class WebSocketSession:
 
     def next_message(self) -> Message | None:
         """What `receive` yields next, or None where it must wait."""
-        self._hungry = not self._inbox
-        if self._inbox:
-            message = self._inbox.popleft()
-            if self._inbox_bytes:
-                data = message.get("text")
-                self._inbox_bytes -= len(message["bytes"] if data is None else data)
-            return message
+        if self._unconnected:
+            self._unconnected = False
+            return {"type": "websocket.connect"}
+        data = self._inbox.take()
+        if data is not None:
+            self._hungry = False
+            if type(data) is str:
+                return {"type": "websocket.receive", "bytes": None, "text": data}
+            return {"type": "websocket.receive", "bytes": data, "text": None}
+        self._hungry = True
         if self._end is not None:
             code, reason = self._end
             return {"type": "websocket.disconnect", "code": code, "reason": reason}
@@ -291,12 +287,13 @@ class WebSocketSession:
             AppError: It is malformed or out of turn.
             ClientDisconnected: The session is over.
         """
-        if self.phase is Phase.OPEN and self.line is Line.UP:
+        if self.phase is OPEN and self.line is UP:
             try:
-                if message["type"] == "websocket.send":
-                    return self._data(message)
-            except KeyError:
-                pass  # refused below, by name
+                is_data = message["type"] == "websocket.send"
+            except (KeyError, TypeError):
+                is_data = False  # `sent_of` says what is wrong
+            if is_data:
+                return self._data(message)
         sent = sent_of(message)
         if self.line is not Line.UP or self.phase is Phase.CLOSED:
             if sent is Sent.CLOSE and self.phase is not Phase.CLOSED:
@@ -318,13 +315,16 @@ class WebSocketSession:
         return self._denial_body(message, phase)
 
     def _data(self, message: Message) -> bytes:
-        data = data_of(message)
-        if isinstance(data, str):
-            try:
-                return self._protocol.text(data)
-            except UnicodeEncodeError as exc:
-                raise AppError(f"text of websocket.send has no UTF-8 form: {exc}") from exc
-        return self._protocol.binary(data)
+        text = message.get("text")
+        if type(text) is not str or message.get("bytes") is not None:
+            data = data_of(message)
+            if isinstance(data, bytes):
+                return self._protocol.binary(data)
+            text = data
+        try:
+            return self._protocol.text(text)
+        except UnicodeEncodeError as exc:
+            raise AppError(f"text of websocket.send has no UTF-8 form: {exc}") from exc
 
     def _accept(self, message: Message) -> bytes:
         subprotocol = subprotocol_of(message)
@@ -348,6 +348,7 @@ class WebSocketSession:
         if not self._early:
             return b""
         early, self._early = bytes(self._early), bytearray()
+        self.full = False
         self._protocol.receive_data(early)
         return self.parse()
 

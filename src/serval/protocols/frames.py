@@ -53,6 +53,15 @@ class CloseReceived(NamedTuple):
     reason: str
 
 
+def text_frame(payload: bytes) -> bytes:
+    """An uncompressed text message, small ones by a table of their headers."""
+    size = len(payload)
+    return _TEXT_HEADS[size] + payload if size < 126 else frame(FIN_TEXT, payload)
+
+
+_TEXT_HEADS: Final = [bytes((FIN_TEXT, size)) for size in range(126)]
+
+
 def frame(first_byte: int, payload: bytes) -> bytes:
     """An unmasked frame; `first_byte` holds FIN, RSV bits and opcode."""
     size = len(payload)

@@ -36,6 +36,7 @@ from serval.protocols.frames import (
     PongReceived,
     close_reason,
     frame,
+    text_frame,
     unmask,
 )
 
@@ -332,7 +333,10 @@ class WebSocketProtocol:
         Raises:
             UnicodeEncodeError: `text` has no UTF-8 form.
         """
-        return self._message(FIN_TEXT, text.encode())
+        payload = text.encode()
+        if self._deflater is None:
+            return text_frame(payload)
+        return self._message(FIN_TEXT, payload)
 
     def binary(self, data: bytes) -> bytes:
         """A binary message."""

@@ -21,6 +21,7 @@ from serval.protocols.handshake import Offer, read_offer
 from serval.protocols.heartbeat import Beat, Heartbeat
 from serval.protocols.websocket import MessageLimits
 from serval.worker.service import CLIENT_LEFT, Service
+from serval.worker.websocket_clock import NEVER, Due, WebSocketClock
 
 error_log = logging.getLogger("serval.error")
 
@@ -28,17 +29,12 @@ error_log = logging.getLogger("serval.error")
 # between a violation by the peer and ours, where an application has not answered what came before.
 FAREWELL_SECONDS: Final = 0.5
 
-# A timer that fires this much late says that the loop was held up.
-LATE_SECONDS: Final = 0.25
-
 # Where messages have no limit, a queue of them has.
 QUEUE_BYTES: Final = 1024 * 1024
 
 PING_PAYLOAD: Final = b"serval"
 
 NO_OFFER: Final = Offer(accept=b"", subprotocols=[], extensions=[])
-
-_NEVER: Final = float("inf")
 
 
 def session_limits(config: ServerConfig) -> SessionLimits:
@@ -83,16 +79,17 @@ class WebSocketConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_close_by",
+        "_clock",
         "_data",
-        "_farewell_at",
         "_heard",
         "_heartbeat",
         "_line",
+        "_loop",
         "_lost",
         "_paused",
         "_phase",
         "_received_bytes",
+        "_receiver",
         "_receivers",
         "_refused",
         "_scope",
@@ -102,11 +99,10 @@ class WebSocketConnection(asyncio.Protocol):
         "_session",
         "_started_at",
         "_task",
-        "_tick_at",
         "_timer",
+        "_timer_at",
         "_transport",
         "_unsent_bytes",
-        "_write_by",
         "closed",
     )
 
@@ -115,8 +111,8 @@ class WebSocketConnection(asyncio.Protocol):
     def __init__(
         self, service: Service, request: RequestReceived, scope: Scope, *, data: bytes = b""
     ) -> None:
-        now = service.loop.time()
         config = service.config
+        self._loop = service.loop
         self.closed: asyncio.Future[None] = service.loop.create_future()
         self._service = service
         self._scope = scope
@@ -132,21 +128,21 @@ class WebSocketConnection(asyncio.Protocol):
         self._line = self._session.line
         self._phase = self._session.phase
         self._task: asyncio.Task[None] | None = None
-        self._receivers: list[asyncio.Future[None]] = []
+        self._receiver: asyncio.Future[None] | None = None
+        self._receivers: list[asyncio.Future[None]] = []  # any beside the first
         self._senders: list[asyncio.Future[None]] = []
         self._paused = False
         self._lost = False
-        self._started_at = now
+        self._started_at = now = service.loop.time()
         self._sent_bytes = 0
         self._received_bytes = len(data)
         self._heard = False
         self._heartbeat = Heartbeat(config.ws_ping_interval, config.ws_ping_timeout, now)
-        self._farewell_at = _NEVER
-        self._close_by = _NEVER
-        self._write_by = _NEVER
         self._unsent_bytes = 0
+        self._clock = WebSocketClock()
+        self._clock.start(Due.BEAT, self._heartbeat.next_at)
         self._timer: asyncio.TimerHandle | None = None
-        self._tick_at = _NEVER
+        self._timer_at = NEVER
 
     # What the transport tells us.
 
@@ -176,8 +172,8 @@ class WebSocketConnection(asyncio.Protocol):
         out = session.receive_data(data)
         if out:
             self._write(out)
-        if self._receivers:
-            self._wake(self._receivers)
+        if self._receiver is not None:
+            self._wake_receivers()
         if session.line is not self._line or session.full:
             self._settle()
 
@@ -191,7 +187,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._lost = True
         self._session.receive_eof()
         self._settle()
-        self._wake(self._senders)
+        self._wake_senders()
         if self._task is None or self._task.done():
             self._finish()
 
@@ -202,11 +198,11 @@ class WebSocketConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The peer has read."""
-        self._write_by = _NEVER
+        self._clock.stop(Due.WRITE)
         out = self._session.writable()
         if out:
             self._write(out)
-        self._wake(self._senders)
+        self._wake_senders()
 
     # The application.
 
@@ -240,7 +236,9 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _was_cancelled(self, error: BaseException) -> bool:
         """Whether we ended the application ourselves."""
-        return isinstance(error, asyncio.CancelledError) and self._transport.is_closing()
+        return isinstance(error, asyncio.CancelledError) and (
+            self._lost or self._service.draining or self._transport.is_closing()
+        )
 
     async def receive(self) -> Message:
         """The next message for the application; waits where there is none."""
@@ -249,8 +247,11 @@ class WebSocketConnection(asyncio.Protocol):
             if session.fault_due:
                 self._last_word()
                 continue
-            waiter = self._service.loop.create_future()
-            self._receivers.append(waiter)
+            waiter = self._loop.create_future()
+            if self._receiver is None:
+                self._receiver = waiter
+            else:
+                self._receivers.append(waiter)
             await waiter
         if self._paused:
             self._take_more()
@@ -266,11 +267,12 @@ class WebSocketConnection(asyncio.Protocol):
         session = self._session
         out = session.send(message)
         if out:
-            self._write(out)
+            self._sent_bytes += len(out)
+            self._transport.write(out)
         if session.phase is not self._phase or session.line is not self._line:
             self._settle()
         while session.congested and not self._lost:
-            waiter = self._service.loop.create_future()
+            waiter = self._loop.create_future()
             self._senders.append(waiter)
             await waiter
 
@@ -307,16 +309,16 @@ class WebSocketConnection(asyncio.Protocol):
         if session.line is Line.UP and session.full and not self._paused and not self._lost:
             self._paused = True
             self._transport.pause_reading()
-        if session.fault_due and self._farewell_at == _NEVER:
-            self._farewell_at = self._service.loop.time() + FAREWELL_SECONDS
-        self._wake(self._receivers)
+        if session.fault_due and Due.LAST_WORD not in self._clock:
+            self._clock.start(Due.LAST_WORD, self._loop.time() + FAREWELL_SECONDS)
+        self._wake_receivers()
         self._arm()
 
     def _line_changed(self) -> None:
         if self._lost:
             return
         transport = self._transport
-        self._close_by = self._service.loop.time() + self._service.config.ws_close_timeout
+        self._clock.start(Due.CLOSE, self._loop.time() + self._service.config.ws_close_timeout)
         match self._line:
             case Line.CLOSING | Line.ENDING if not transport.is_closing():
                 if self._paused:
@@ -340,40 +342,42 @@ class WebSocketConnection(asyncio.Protocol):
         except OSError:  # ENOTCONN: the peer was quicker
             transport.abort()
 
-    @staticmethod
-    def _wake(waiters: list[asyncio.Future[None]]) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        waiters.clear()
+    def _wake_receivers(self) -> None:
+        waiter, self._receiver = self._receiver, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if self._receivers:
+            _wake(self._receivers)
 
-    # Time: one coarse timer for all that has a deadline.
+    def _wake_senders(self) -> None:
+        if self._senders:
+            _wake(self._senders)
+
+    # Time: one coarse timer for all that has a moment.
 
     def _arm(self) -> None:
-        at = min(self._heartbeat.next_at, self._close_by, self._write_by, self._farewell_at)
-        if self._lost or at >= self._tick_at:
+        at = self._clock.next_at()
+        if self._lost or at >= self._timer_at:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._tick_at = at
-        self._timer = self._service.loop.call_at(at, self._tick)
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._tick)
 
     def _tick(self) -> None:
-        now = self._service.loop.time()
-        if now - self._tick_at > LATE_SECONDS:
-            # The loop was held up: what the peer did meanwhile lies unread.
-            self._close_by = max(self._close_by, now + LATE_SECONDS)
-            self._write_by = max(self._write_by, now + LATE_SECONDS)
         self._timer = None
-        self._tick_at = _NEVER
-        if now >= self._heartbeat.next_at:
-            self._beat(now)
-        if now >= self._farewell_at:
-            self._last_word()
-        if now >= self._write_by:
-            self._expect_progress()
-        if now >= self._close_by:
-            self._close_timed_out()
+        self._timer_at = NEVER
+        now = self._loop.time()
+        for due in self._clock.take(now):
+            match due:
+                case Due.BEAT:
+                    self._beat(now)
+                case Due.LAST_WORD:
+                    self._last_word()
+                case Due.WRITE:
+                    self._check_progress()
+                case Due.CLOSE:
+                    self._give_up()
         self._arm()
 
     def _beat(self, now: float) -> None:
@@ -387,25 +391,27 @@ class WebSocketConnection(asyncio.Protocol):
                     self._write(out)
             case Beat.GIVE_UP:
                 error_log.info("websocket peer did not answer a ping: %a", self._scope["path"])
-                told = session.fail(
-                    CloseCode.INTERNAL_ERROR, "ping timeout", told_as=CloseCode.LOST
-                )
-                self._write(told)
+                out = session.fail(CloseCode.INTERNAL_ERROR, "ping timeout", told_as=CloseCode.LOST)
+                self._write(out)
                 self._settle()
+        self._clock.start(Due.BEAT, self._heartbeat.next_at)
 
     def _expect_progress(self) -> None:
-        """Cut a peer that has read nothing since the last look; wait on for one that reads."""
-        unsent_bytes = self._transport.get_write_buffer_size()
-        if self._write_by != _NEVER and unsent_bytes >= self._unsent_bytes:
-            self._transport.abort()
-            return
-        self._unsent_bytes = unsent_bytes
         seconds = self._service.config.timeout_write_idle
-        self._write_by = self._service.loop.time() + seconds if seconds else _NEVER
-        self._arm()
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        if seconds:
+            self._clock.start(Due.WRITE, self._loop.time() + seconds)
+            self._arm()
 
-    def _close_timed_out(self) -> None:
-        self._close_by = _NEVER
+    def _check_progress(self) -> None:
+        """Cut a peer that has read nothing since the last look; wait on for one that reads."""
+        if self._transport.get_write_buffer_size() < self._unsent_bytes:
+            self._expect_progress()
+        else:
+            self._transport.abort()
+
+    def _give_up(self) -> None:
+        """The peer has let the time for the end of the connection pass."""
         self._session.receive_eof()
         self._settle()
         self._transport.abort()
@@ -415,7 +421,7 @@ class WebSocketConnection(asyncio.Protocol):
     def drain(self) -> None:
         """Refuse a handshake that is not answered; let an open session say farewell."""
         if self._session.phase is Phase.OPEN:
-            self._farewell_at = self._service.loop.time() + FAREWELL_SECONDS
+            self._clock.start(Due.LAST_WORD, self._loop.time() + FAREWELL_SECONDS)
             self._arm()
         else:
             self._last_word()
@@ -424,7 +430,7 @@ class WebSocketConnection(asyncio.Protocol):
         """Tell the application that the session is over."""
         self._last_word()
         self._session.disconnect(CloseCode.RESTART)
-        self._wake(self._receivers)
+        self._wake_receivers()
 
     def abort(self) -> None:
         """Cancel the application and drop the connection."""
@@ -434,7 +440,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _last_word(self) -> None:
         """Close, for the peer's fault or because the server stops."""
-        self._farewell_at = _NEVER
+        self._clock.stop(Due.LAST_WORD)
         session = self._session
         if session.fault_due:
             out = session.fail_for_fault()
@@ -467,7 +473,14 @@ class WebSocketConnection(asyncio.Protocol):
             status=session.status or CLIENT_LEFT,
             sent_bytes=self._sent_bytes,
             received_bytes=self._received_bytes,
-            seconds=self._service.loop.time() - self._started_at,
+            seconds=self._loop.time() - self._started_at,
             headers=session.headers,
             cause=session.cause,
         )
+
+
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
