@@ -7,9 +7,11 @@ aligned store of eight bytes, so that no lock is needed.  Nothing here wakes any
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
+
+from serval.latency import BUCKET_COUNT
 
 
 class WorkerState(IntEnum):
@@ -35,15 +37,24 @@ CONNECTIONS: Final = 6  # open now
 IN_FLIGHT: Final = 7  # requests being served now
 WEBSOCKETS: Final = 8  # open now
 RSS_BYTES: Final = 9  # as the worker measured it last
+# What follows is counted only where somebody may ask for it (the admin endpoint).
+SENT_BYTES: Final = 10  # of response bodies, ever
+RECEIVED_BYTES: Final = 11  # of request bodies, ever
+SERVING_MICROSECONDS: Final = 12  # all requests together, ever
+LATENCY: Final = 13  # the first of BUCKET_COUNT words: requests by the time they took, ever
+REFUSED: Final = LATENCY + BUCKET_COUNT  # the first of as many words as there are REFUSED_AS
+# The response statuses by which refused requests are told apart; 0 is any other.
+REFUSED_AS: Final = (400, 405, 408, 413, 414, 417, 421, 426, 431, 500, 501, 503, 504, 505, 0)
 # Indexes into Slot.gauges: monotonic seconds, except where said.
 STARTED_AT: Final = 0
 READY_AT: Final = 1
 HEARTBEAT_AT: Final = 2
 LAG_SECONDS: Final = 3  # how late the event loop ran at its last beat
+REQUEST_RATE: Final = 4  # requests per second between the last two beats
 
-_COUNTERS: Final = 24
+_COUNTERS: Final = 56
 _GAUGES: Final = 8
-_WORDS: Final = _COUNTERS + _GAUGES  # 256 bytes: four cache lines, shared with no other worker
+_WORDS: Final = _COUNTERS + _GAUGES  # 512 bytes: eight cache lines, shared with no other worker
 _WORD_BYTES: Final = 8
 
 
@@ -53,9 +64,9 @@ class Slot:
     Only its worker writes to it; the supervisor calls `clear` while no worker has it.
 
     Attributes:
-        counters: Signed 64-bit words, by the index constants from `PID` to `RSS_BYTES`.  Signed, so
+        counters: Signed 64-bit words, by the index constants from `PID` to `REFUSED`.  Signed, so
             that a miscounted gauge shows as a negative number and raises nothing in mid-request.
-        gauges: Doubles, by the index constants from `STARTED_AT` to `LAG_SECONDS`.
+        gauges: Doubles, by the index constants from `STARTED_AT` to `REQUEST_RATE`.
     """
 
     __slots__ = ("counters", "gauges", "index")
@@ -198,6 +209,25 @@ class Slot:
     def lag_seconds(self, seconds: float) -> None:
         self.gauges[LAG_SECONDS] = seconds
 
+    @property
+    def request_rate(self) -> float:
+        """Requests per second, as the worker measured it last."""
+        return self.gauges[REQUEST_RATE]
+
+    @request_rate.setter
+    def request_rate(self, per_second: float) -> None:
+        self.gauges[REQUEST_RATE] = per_second
+
+    @property
+    def latency(self) -> list[int]:
+        """Requests by the time they took, in the buckets of `latency.py`."""
+        return self.counters[LATENCY : LATENCY + BUCKET_COUNT].tolist()
+
+    @property
+    def refused(self) -> list[int]:
+        """Refused requests by status, in the order of `REFUSED_AS`."""
+        return self.counters[REFUSED : REFUSED + len(REFUSED_AS)].tolist()
+
 
 @dataclass(slots=True)
 class Totals:
@@ -207,12 +237,27 @@ class Totals:
     rejected: int = 0
     accepted: int = 0
     deaths: int = 0  # workers that ended, for whatever reason
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    serving_microseconds: int = 0
+    latency: list[int] = field(default_factory=lambda: [0] * BUCKET_COUNT)
+    refused: list[int] = field(default_factory=lambda: [0] * len(REFUSED_AS))
 
     def add(self, slot: Slot) -> None:
         """Take what a slot has counted so far."""
+        counters = slot.counters
         self.requests += slot.requests
         self.rejected += slot.rejected
         self.accepted += slot.accepted
+        self.sent_bytes += counters[SENT_BYTES]
+        self.received_bytes += counters[RECEIVED_BYTES]
+        self.serving_microseconds += counters[SERVING_MICROSECONDS]
+        self.latency = _summed(self.latency, slot.latency)
+        self.refused = _summed(self.refused, slot.refused)
+
+
+def _summed(one: list[int], other: list[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)]
 
 
 class Scoreboard:
@@ -246,8 +291,7 @@ class Scoreboard:
 
     def totals(self) -> Totals:
         """What all workers, living and dead, have counted.  Supervisor only."""
-        departed = self._departed
-        sums = Totals(departed.requests, departed.rejected, departed.accepted, departed.deaths)
+        sums = replace(self._departed)
         for slot in self.slots:
             sums.add(slot)
         return sums

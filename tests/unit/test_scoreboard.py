@@ -1,11 +1,17 @@
 import os
+from dataclasses import replace
 
 import pytest
 
 from serval.scoreboard import (
     HEARTBEAT_AT,
     IN_FLIGHT,
+    LATENCY,
+    RECEIVED_BYTES,
+    REFUSED,
     REQUESTS,
+    SENT_BYTES,
+    SERVING_MICROSECONDS,
     Scoreboard,
     Slot,
     WorkerState,
@@ -22,7 +28,7 @@ COUNTERS = (
     "websockets",
     "rss_bytes",
 )
-TIMES = ("started_at", "ready_at", "heartbeat_at", "lag_seconds")
+TIMES = ("started_at", "ready_at", "heartbeat_at", "lag_seconds", "request_rate")
 
 
 def values(slot: Slot) -> list[float]:
@@ -89,6 +95,25 @@ def test_totals_outlive_the_worker_that_counted_them() -> None:
 
     totals = board.totals()
     assert (totals.requests, totals.rejected, totals.accepted, totals.deaths) == (16, 2, 3, 1)
+
+
+def test_bytes_times_and_refusals_outlive_a_worker_too() -> None:
+    board = Scoreboard(2)
+    for slot in board:
+        slot.counters[SENT_BYTES] = 1000
+        slot.counters[RECEIVED_BYTES] = 200
+        slot.counters[SERVING_MICROSECONDS] = 30
+        slot.counters[LATENCY + 2] = 4
+        slot.counters[REFUSED + 1] = 5
+
+    before = board.totals()
+    board.release(0)
+
+    after = board.totals()
+    assert (after.sent_bytes, after.received_bytes, after.serving_microseconds) == (2000, 400, 60)
+    assert after.latency[2] == sum(after.latency) == 8
+    assert after.refused[1] == sum(after.refused) == 10
+    assert replace(after, deaths=0) == before
 
 
 def test_a_board_counts_and_lists_its_slots() -> None:
