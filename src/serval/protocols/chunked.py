@@ -9,13 +9,15 @@ import re
 from enum import Enum, auto
 from typing import Final
 
+from serval.protocols.lines import LineFinder
 from serval.protocols.refusals import refusal
 from serval.protocols.sections import Budget, TrailerSection
 
 EXTENSION_BYTES: Final = 16_384
 """Bytes that all extensions of one body may take together: none is used by any client."""
 
-_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_SIZE_DIGITS: Final = 16
+_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,%d}" % _SIZE_DIGITS)
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 # Possessive throughout: no input makes it backtrack.
@@ -28,7 +30,6 @@ _EXTENSIONS: Final = re.compile(
     + _QUOTED
     + rb"))?+)*+"
 )
-_CR: Final = 0x0D
 
 
 class Part(Enum):
@@ -53,7 +54,7 @@ class ChunkScanner:
     __slots__ = (
         "_chunk_left",
         "_extension_left",
-        "_searched",
+        "_finder",
         "_trailers",
         "limit_bytes",
         "part",
@@ -66,7 +67,7 @@ class ChunkScanner:
         self.limit_bytes = limit_bytes
         self._chunk_left = 0
         self._extension_left = EXTENSION_BYTES
-        self._searched = 0
+        self._finder = LineFinder()
         self._trailers = TrailerSection(budget)
 
     def advance(self, data: bytes | bytearray, start: int, origin: int) -> int:
@@ -82,63 +83,39 @@ class ChunkScanner:
         Raises:
             PeerError: The framing is broken, or a limit is passed.
         """
-        match self.part:
-            case Part.DATA:
-                return self._pass_data(data, start, origin)
-            case Part.SIZE:
-                return self._pass_size(data, start, origin)
-            case Part.DATA_END:
-                return self._pass_data_end(data, start, origin)
-            case Part.TRAILERS:
-                return self._pass_trailers(data, start, origin)
-            case Part.DONE:
-                return start
+        if self.part is Part.DATA:
+            return self._pass_data(data, start, origin)
+        if self.part is Part.SIZE:
+            return self._pass_size(data, start, origin)
+        if self.part is Part.DATA_END:
+            return self._pass_data_end(data, start, origin)
+        if self.part is Part.TRAILERS:
+            return self._pass_trailers(data, start, origin)
+        return start
 
     def _pass_size(self, data: bytes | bytearray, start: int, origin: int) -> int:
-        end = data.find(b"\n", start + self._searched)
-        if end < 0:
-            self._check_open_size(data, start, origin)
-            self._searched = len(data) - start
+        line = self._finder.next_line(
+            data,
+            start,
+            origin,
+            allowed=_SIZE_DIGITS + self._extension_left,
+            reason="chunk-extensions-too-long",
+        )
+        if line is None:
             return start
-        line = bytes(data[start:end])
-        self._searched = 0
         self._take_size(line, origin)
         self.part = Part.DATA if self._chunk_left else Part.TRAILERS
-        return end + 1
-
-    def _check_open_size(self, data: bytes | bytearray, start: int, origin: int) -> None:
-        """Refuse an unfinished chunk line as soon as no further byte can save it."""
-        length = len(data) - start
-        if length <= 0:
-            return
-        if data[-1] == _CR:
-            length -= 1
-        allowed = self._extension_left + 16
-        stray = data.find(b"\r", max(start + self._searched - 1, start), len(data) - 1) - start
-        if 0 <= stray <= allowed:
-            raise refusal("bare-cr", bytes(data[start : start + 64]), origin)
-        if length > allowed:
-            raise refusal("chunk-extensions-too-long", bytes(data[start : start + 64]), origin)
+        return start + len(line) + 2
 
     def _take_size(self, line: bytes, origin: int) -> None:
-        allowed = self._extension_left + 16
-        stray = line.find(b"\r", 0, -1)
-        if 0 <= stray <= allowed:
-            raise refusal("bare-cr", line, origin)
-        if len(line) - line.endswith(b"\r") > allowed:
-            raise refusal("chunk-extensions-too-long", line, origin)
-        if not line.endswith(b"\r"):
-            raise refusal("bare-lf", line, origin)
         size = _SIZE.match(line)
-        if size is None or line[size.end() : size.end() + 1] not in b"\r; \t":
+        # White space here is what RFC 9112 calls bad, what h11 refuses and what smuggling tries.
+        if size is None or line[size.end() : size.end() + 1] not in (b"", b";"):
             raise refusal("bad-chunk-size", line, origin)
-        extensions = line[size.end() : -1]
-        if extensions:
-            if b";" not in extensions:  # white space alone
-                raise refusal("bad-chunk-size", line, origin)
-            if _EXTENSIONS.fullmatch(extensions) is None:
-                raise refusal("bad-chunk-extension", line, origin)
-            self._extension_left -= len(extensions)
+        extensions = line[size.end() :]
+        if _EXTENSIONS.fullmatch(extensions) is None:
+            raise refusal("bad-chunk-extension", line, origin)
+        self._extension_left -= len(extensions)
         self._chunk_left = int(size[0], 16)
 
     def _pass_data(self, data: bytes | bytearray, start: int, origin: int) -> int:

@@ -49,7 +49,7 @@ _REFUSED: Final = Phase.REFUSED
 _HEADS: Final = frozenset((Phase.HEAD, Phase.HEAD_AFTER_EMPTY_LINE, Phase.HEAD_LINES))
 
 
-class _Referee:
+class Referee:
     """h11, reading one request of which it is given nothing that has not been checked."""
 
     __slots__ = ("_connection",)
@@ -90,7 +90,7 @@ class _ChunkedBody:
 
     __slots__ = ("referee", "scanner")
 
-    def __init__(self, referee: _Referee, budget: Budget, limit_bytes: int) -> None:
+    def __init__(self, referee: Referee, budget: Budget, limit_bytes: int) -> None:
         self.referee = referee
         self.scanner = ChunkScanner(budget, limit_bytes)
 
@@ -140,7 +140,7 @@ class H1Protocol:
     @property
     def head_started(self) -> bool:
         """Whether bytes of an unfinished head are waiting."""
-        return self._phase in (Phase.HEAD, Phase.HEAD_AFTER_EMPTY_LINE) and self.has_trailing_data
+        return self.has_trailing_data and self._phase in _HEADS
 
     @property
     def at_eof(self) -> bool:
@@ -166,11 +166,11 @@ class H1Protocol:
             return
         if not isinstance(self._data, bytearray):
             self._data = bytearray(self._data)
-        # Dropping the front of a bytearray moves no bytes, appending moves few: linear over all.
-        del self._data[: self._start]
+        if self._start:  # dropping the front of a bytearray moves no bytes
+            del self._data[: self._start]
+            self._origin += self._start
+            self._start = 0
         self._data += data
-        self._origin += self._start
-        self._start = 0
 
     def receive_eof(self) -> None:
         """Note that the peer will send no more."""
@@ -197,6 +197,25 @@ class H1Protocol:
         if self._phase is not _ENDED:
             raise AssertionError(f"the request has not ended: {self._phase.name}")
         self._phase = _HEAD
+
+    def feed(self, data: bytes) -> RequestEvent | None:
+        """`receive_data` and the first `next_event` in one call."""
+        if self._phase is _HEAD and not self._data:
+            # The plain case: the bytes are one whole head without a body, nothing need be kept.
+            end = len(data) - 4
+            if 0 < end <= self._plain_bytes and data.find(b"\r\n\r\n") == end:
+                request = plain_head(data[:end])
+                if (
+                    request is not None
+                    and request.complete
+                    and len(request.headers) <= self._limits.count
+                ):
+                    self._length = 0
+                    self._origin += end + 4
+                    self._phase = _ENDED
+                    return request
+        self.receive_data(data)
+        return self.next_event()
 
     def next_event(self) -> RequestEvent | None:
         """The next event, or None: more bytes are needed, or the request has ended.
@@ -292,7 +311,7 @@ class H1Protocol:
         self._reading = None
         if (request := plain_head(head[:-4])) is not None:
             return self._begin(request, end)
-        referee = _Referee()
+        referee = Referee()
         headers = referee.read_head(head, origin)
         if framing.content_length is None:
             self._reading = _ChunkedBody(referee, section.budget, self._max_body_bytes)

@@ -1,17 +1,15 @@
-"""Heads and trailer sections, line by line as they arrive: limits, line ends, grammar.
+"""Heads and trailer sections, line by line as they arrive: limits and grammar.
 
-Linear in the input whatever its cuts: every byte is searched once, every line checked once, and
-the verdict is the same wherever the input is cut.
+Linear in the input whatever its cuts, and the verdict is the same at every cut.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final
 
 from serval.protocols.framing import FORBIDDEN_TRAILERS, FRAMING_NAMES
 from serval.protocols.grammar import Field, RequestLine, check_first_byte, field_line, request_line
+from serval.protocols.lines import LineFinder
 from serval.protocols.refusals import refusal
-
-_CR: Final = 0x0D
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,74 +39,39 @@ class Budget:
         self.count = limits.count
 
 
-class _Section:
+class _Section(ABC):
     """Lines up to an empty one.  Positions count from the start of the section."""
 
-    __slots__ = ("_line_start", "_searched", "budget")
+    __slots__ = ("_finder", "budget", "end")
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self._line_start = 0
-        self._searched = 0
-
-    @property
-    def end(self) -> int:
-        """Where the bytes after the section begin; meant for a section that is complete."""
-        return self._line_start
+        self.end = 0  # of the lines taken so far
+        self._finder = LineFinder()
 
     def advance(self, data: bytes | bytearray, start: int, origin: int) -> bool:
         """Check what has arrived since the last call; True once the empty line is there.
 
         Args:
-            data: The input from `start` on; what was given before must be unchanged.
-            origin: Where the section begins in the connection's input, for the offset of errors.
+            data: The input; the section begins at `start`.
+            origin: Where it begins in the connection's input, for the offset of errors.
 
         Raises:
             PeerError: A line breaks the grammar or a limit.
         """
         while True:
-            line_start = self._line_start
-            end = data.find(b"\n", start + self._searched)
-            if end < 0:
-                self._check_open_line(data, start, origin)
-                self._searched = len(data) - start
+            offset = origin + self.end
+            allowed, reason = self._allowance()
+            line = self._finder.next_line(
+                data, start + self.end, offset, allowed=allowed, reason=reason
+            )
+            if line is None:
                 return False
-            line = bytes(data[start + line_start : end])
-            self._check_ends(line, origin + line_start)
-            self._line_start = self._searched = end + 1 - start
-            if line == b"\r":
-                self._take_empty_line(origin + line_start)
+            self.end += len(line) + 2
+            if not line:
+                self._take_empty_line(offset)
                 return True
-            self._take_line(line[:-1], origin + line_start)
-
-    def _check_open_line(self, data: bytes | bytearray, start: int, origin: int) -> None:
-        """Refuse an unfinished line as soon as no further byte can save it."""
-        opened = start + self._line_start
-        length = len(data) - opened
-        if length <= 0:
-            return
-        if data[-1] == _CR:  # perhaps the first half of the line's end
-            length -= 1
-        allowed, reason = self._allowance()
-        stray = data.find(b"\r", max(start + self._searched - 1, opened), len(data) - 1) - opened
-        if 0 <= stray <= allowed:
-            raise refusal("bare-cr", bytes(data[opened : opened + 64]), origin + self._line_start)
-        if length > allowed:
-            raise refusal(reason, bytes(data[opened : opened + 64]), origin + self._line_start)
-
-    def _check_ends(self, line: bytes, offset: int) -> None:
-        """Check the line ends and the limits of a line that came with its LF, in that order.
-
-        The same order as an unfinished line meets them when it arrives byte by byte.
-        """
-        allowed, reason = self._allowance()
-        stray = line.find(b"\r", 0, -1)
-        if 0 <= stray <= allowed:
-            raise refusal("bare-cr", line, offset)
-        if len(line) - line.endswith(b"\r") > allowed:
-            raise refusal(reason, line, offset)
-        if not line.endswith(b"\r"):
-            raise refusal("bare-lf", line, offset)
+            self._take_line(line, offset)
 
     def _allowance(self) -> tuple[int, str]:
         """How long the current line may be, and the reason to refuse a longer one."""
@@ -117,11 +80,13 @@ class _Section:
             return budget.block_bytes, "fields-too-long"
         return budget.field_bytes, "field-too-long"
 
+    @abstractmethod
     def _take_line(self, line: bytes, offset: int) -> None:
-        raise NotImplementedError
+        """Judge a line that is not empty."""
 
+    @abstractmethod
     def _take_empty_line(self, offset: int) -> None:
-        raise NotImplementedError
+        """Judge the end of the section."""
 
     def _spend(self, line: bytes, offset: int) -> None:
         """Count a field line against the budget."""
@@ -137,6 +102,7 @@ class HeadSection(_Section):
     Attributes:
         request: The parts of the request line; meant for a head that is complete.
         framing_fields: The fields that `framing_of` has to see.
+        end: Where the bytes after the head begin, once it is complete.
     """
 
     __slots__ = ("_count", "framing_fields", "request")

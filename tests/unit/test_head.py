@@ -1,0 +1,150 @@
+"""The fast path for plain heads."""
+
+import pytest
+
+from serval.protocols import head
+from serval.protocols.events import RequestReceived
+from serval.protocols.framing import Framing
+from serval.protocols.head import completed, plain_head, request_of
+
+
+@pytest.fixture(autouse=True)
+def _cold_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cache in ("_blocks", "_framings", "_lines"):
+        monkeypatch.setattr(head, cache, {})
+
+
+def test_a_plain_head_is_read_without_h11() -> None:
+    request = plain_head(b"GET /a?b HTTP/1.1\r\nHost: x\r\nAccept:  */*\t\r\nEmpty:")
+
+    assert request == RequestReceived(
+        b"GET", b"/a?b", [(b"host", b"x"), (b"accept", b"*/*"), (b"empty", b"")]
+    )
+    assert type(request) is RequestReceived
+
+
+def test_a_head_of_http_1_0_may_have_no_fields() -> None:
+    request = plain_head(b"GET / HTTP/1.0")
+
+    assert request == RequestReceived(b"GET", b"/", [], "1.0", keep_alive=False)
+
+
+def test_a_body_that_is_announced_is_left_to_come() -> None:
+    request = plain_head(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 010")
+
+    assert request is not None
+    assert (request.complete, request.content_length, request.body) == (False, 10, b"")
+
+
+def test_what_te_and_connection_say_is_heard() -> None:
+    request = plain_head(b"GET / HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: TE, close")
+
+    assert request is not None
+    assert (request.accepts_trailers, request.keep_alive) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"GET /",
+        b"GET / a HTTP/1.1\r\nHost: x",
+        b"get / HTTP/1.1\r\nHost: x",
+        b"PURGE / HTTP/1.1\r\nHost: x",
+        b"GET * HTTP/1.1\r\nHost: x",
+        b"GET http://x/ HTTP/1.1\r\nHost: x",
+        b"GET /#a HTTP/1.1\r\nHost: x",
+        b"GET /\xe9 HTTP/1.1\r\nHost: x",
+        b"GET / HTTP/1.2\r\nHost: x",
+        b"GET / HTTP/1.1",
+        b"GET / HTTP/1.1\r\nHost: a/b",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: x",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 1",
+        b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked",
+        b"GET / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue",
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket",
+        b"GET / HTTP/1.1\r\nHost: x\r\n folded",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX : a",
+        b"GET / HTTP/1.1\r\nHost: x\r\n: a",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: \0",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\rb",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\nb",
+        b"GET / HTTP/1.1\nHost: x",
+        b"\r\nGET / HTTP/1.1\r\nHost: x",
+        b"",
+    ],
+)
+def test_the_fast_path_gives_way_to_whatever_is_not_plain(lines: bytes) -> None:
+    assert plain_head(lines) is None
+
+
+def test_equal_heads_have_headers_of_their_own() -> None:
+    lines = b"GET / HTTP/1.1\r\nHost: x"
+    first, second = plain_head(lines), plain_head(lines)
+    assert first is not None
+    assert second is not None
+
+    first.headers.append((b"added", b"by an application"))
+
+    assert second.headers == [(b"host", b"x")]
+    assert plain_head(lines) == second
+
+
+def test_a_remembered_line_counts_in_another_head() -> None:
+    assert plain_head(b"GET / HTTP/1.1\r\nHost: x\r\nX: a") is not None
+
+    request = plain_head(b"GET / HTTP/1.1\r\nHost: y\r\nX: a")
+
+    assert request == RequestReceived(b"GET", b"/", [(b"host", b"y"), (b"x", b"a")])
+
+
+def test_credentials_are_not_remembered() -> None:
+    for name in (b"Cookie", b"Authorization", b"Proxy-Authorization"):
+        assert plain_head(b"GET / HTTP/1.1\r\nHost: x\r\n" + name + b": secret") is not None
+
+    remembered = [*head._lines, *head._blocks, *head._framings]
+
+    assert not any(b"secret" in key for key in remembered)
+
+
+def test_the_caches_are_emptied_when_they_are_full() -> None:
+    for number in range(3000):
+        assert plain_head(b"GET / HTTP/1.1\r\nHost: x%d\r\nX: %d" % (number, number)) is not None
+
+    assert len(head._lines) <= 1024
+    assert len(head._framings) <= 256
+    assert len(head._blocks) <= 128
+
+
+def test_what_is_long_is_not_remembered() -> None:
+    long = b"a" * 2000
+
+    assert plain_head(b"GET / HTTP/1.1\r\nHost: " + long + b"\r\nX: " + long) is not None
+
+    assert not head._lines
+    assert not head._framings
+    assert not head._blocks
+
+
+def test_a_remembered_name_without_its_colon_is_not_plain() -> None:
+    assert plain_head(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: a") is not None
+
+    assert plain_head(b"GET / HTTP/1.1\r\nHost: x\r\nAccept") is None
+
+
+def test_the_event_for_a_head_is_complete_if_it_announces_no_body() -> None:
+    framing = Framing(0, True, True, b"h2c", True)
+
+    request = request_of(b"GET", b"/", b"HTTP/1.1", [], framing)
+
+    assert request == RequestReceived(b"GET", b"/", [], upgrade=b"h2c", accepts_trailers=True)
+
+
+def test_a_request_with_its_whole_body_waits_for_nothing() -> None:
+    framing = Framing(2, True, True, b"h2c", True)
+    request = request_of(b"POST", b"/", b"HTTP/1.1", [], framing)
+    assert request.expect_continue
+
+    whole = completed(request, b"hi")
+
+    assert whole == request._replace(complete=True, body=b"hi", expect_continue=False)
