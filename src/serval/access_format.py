@@ -68,7 +68,7 @@ _Atom: TypeAlias = Callable[[Entry], object]
 
 
 def plain_line(entry: Entry) -> str:
-    """`127.0.0.1:53422 "GET /path?query HTTP/1.1" 200 13B 0.8ms`, and the cause where there is one.
+    """`127.0.0.1:53422 "GET /path?query HTTP/1.1" 200 13B 0.81ms`, and a cause if there is one.
 
     Without time and process, which the log of the process puts before it.
     """
@@ -91,18 +91,20 @@ def quick_line(scope: Scope, status: int, sent_bytes: int, seconds: float) -> st
     if not (text.isprintable() and text.isascii()):
         return None
     peer = _cached_address(scope["client"])
-    tenths = int(seconds * 10_000)
-    took = _TENTHS[tenths] if tenths < 1_000 else _milliseconds(seconds)
+    hundredths = int(seconds * 100_000)
+    took = _HUNDREDTHS[hundredths] if 0 <= hundredths < 1_000 else _milliseconds(seconds)
     return f'{peer} "{method} {text} HTTP/{scope["http_version"]}" {status} {sent_bytes}B {took}'
 
 
 def _milliseconds(seconds: float) -> str:
-    tenths = int(seconds * 10_000)
-    return f"{tenths // 10}.{tenths % 10}ms"
+    hundredths = int(seconds * 100_000)
+    if hundredths < 1_000:
+        return f"{hundredths / 100:.2f}ms"
+    return f"{hundredths // 100}.{hundredths // 10 % 10}ms"
 
 
-# Writing integers out is a good part of the cost of a line; most requests take less than this.
-_TENTHS: Final = tuple(f"{tenths // 10}.{tenths % 10}ms" for tenths in range(1_000))
+# Writing numbers out is a good part of the cost of a line; most requests take less than this.
+_HUNDREDTHS: Final = tuple(f"{hundredths / 100:.2f}ms" for hundredths in range(1_000))
 
 
 def colored_line(entry: Entry) -> str:

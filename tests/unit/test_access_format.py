@@ -60,14 +60,22 @@ def an_entry(
 
 def test_the_default_line_names_client_request_status_size_and_duration() -> None:
     assert plain_line(an_entry()) == (
-        '127.0.0.1:53422 "GET /users/42?page=1 HTTP/1.1" 200 13B 0.8ms'
+        '127.0.0.1:53422 "GET /users/42?page=1 HTTP/1.1" 200 13B 0.81ms'
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0.00ms"), (0.000034, "0.03ms"), (0.01234, "12.3ms"), (61.0, "61000.0ms")],
+)
+def test_a_duration_has_the_digits_that_matter(seconds: float, text: str) -> None:
+    assert plain_line(an_entry(seconds=seconds)).endswith(f" 13B {text}")
 
 
 def test_a_request_that_was_given_up_is_told_with_its_cause() -> None:
     line = plain_line(an_entry(status=499, cause="client left"))
 
-    assert line.endswith('HTTP/1.1" 499 13B 0.8ms (client left)')
+    assert line.endswith('HTTP/1.1" 499 13B 0.81ms (client left)')
 
 
 def test_a_websocket_is_told_without_a_method() -> None:

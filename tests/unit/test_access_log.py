@@ -129,7 +129,7 @@ def test_a_line_begins_with_time_and_process() -> None:
 
     assert re.fullmatch(
         rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} \[%d\]"
-        rb' 127\.0\.0\.1:53422 "GET / HTTP/1\.1" 200 13B 0\.8ms\n' % os.getpid(),
+        rb' 127\.0\.0\.1:53422 "GET / HTTP/1\.1" 200 13B 0\.81ms\n' % os.getpid(),
         turns.written[0],
     )
 
@@ -141,7 +141,7 @@ def test_a_request_that_was_given_up_appears_with_499_and_its_cause() -> None:
     finish(access_log, cause="client left")
     turns.turn()
 
-    assert turns.written[0].endswith(b'HTTP/1.1" 499 13B 0.8ms (client left)\n')
+    assert turns.written[0].endswith(b'HTTP/1.1" 499 13B 0.81ms (client left)\n')
 
 
 def test_what_a_client_sends_never_makes_two_lines() -> None:
@@ -230,7 +230,7 @@ def test_a_handler_of_the_application_gets_records_with_typed_extras(name: str) 
     turns.turn()
 
     [record] = records.got
-    assert record.getMessage() == '127.0.0.1:53422 "GET /100%25 HTTP/1.1" 200 13B 0.8ms'
+    assert record.getMessage() == '127.0.0.1:53422 "GET /100%25 HTTP/1.1" 200 13B 0.81ms'
     assert vars(record)["status"] == 200
     assert vars(record)["duration_ms"] == 0.81
     assert vars(record)["path"] == "/100%25"
@@ -295,8 +295,8 @@ def test_no_access_log_is_made_where_none_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
-        (ServerConfig(use_colors="off"), '] 127.0.0.1:53422 "GET / HTTP/1.1" 200 13B 0.8ms\n'),
-        (ServerConfig(use_colors="on"), '"GET / HTTP/1.1" \x1b[32m200\x1b[0m 13B 0.8ms\n'),
+        (ServerConfig(use_colors="off"), '] 127.0.0.1:53422 "GET / HTTP/1.1" 200 13B 0.81ms\n'),
+        (ServerConfig(use_colors="on"), '"GET / HTTP/1.1" \x1b[32m200\x1b[0m 13B 0.81ms\n'),
         (ServerConfig(access_log_format="%(s)s"), "200\n"),
         (ServerConfig(log_format="json"), '"user_agent": "curl/8.5", "referer": ""}\n'),
     ],
