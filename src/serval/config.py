@@ -13,13 +13,14 @@ from serval.header_lines import parse_header
 from serval.layers import Rivals, Sources, layers_of, merged
 from serval.net.bind import Bind, TcpBind, parse_bind
 from serval.options import Alias, Group, fault, option, options_of, seconds, size
+from serval.service_settings import ServiceSettings, service_faults
 
 _RIVALS: Final = (Rivals(frozenset({"bind"}), frozenset({"host", "port"})),)
 _DEFAULT_BIND: Final = TcpBind("127.0.0.1", 8000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
+class ServerConfig(ServiceSettings):
     """All settings, flat; made by `load` from what an operator gave, or by an embedder directly.
 
     Durations are seconds and sizes bytes; a value is checked when the object is made.
@@ -267,6 +268,8 @@ class ServerConfig:
             )
         self._check_binds()
         self._check_headers()
+        for name, found in service_faults(self, self.binds, self.workers):
+            raise ConfigError(f"{self._named(name)} {found}")
 
     def _check_binds(self) -> None:
         plain = TcpBind(self.host, self.port)

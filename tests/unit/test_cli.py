@@ -107,16 +107,28 @@ EXAMPLES = {
 }
 
 
+def companions(one: Option) -> list[str]:
+    """The flags without which a flag says nothing."""
+    return ["--bind", "unix:x"] if one.name.startswith("uds_") else []
+
+
 @pytest.mark.parametrize("one", FLAGS, ids=lambda one: one.name)
 def test_each_flag_is_understood_and_named_as_the_origin(server: FakeServer, one: Option) -> None:
-    special = {"bind": ":80", "env_file": "x.env", "header": "a: b"}
+    special = {
+        "bind": ":80",
+        "env_file": "x.env",
+        "header": "a: b",
+        "admin_bind": "unix:/x",
+        "umask": "027",
+        "uds_mode": "600",
+    }
     Path("x.env").touch()
     if one.is_switch:
         value: list[str] = []
     else:
         value = [special.get(one.name) or [*one.choices, EXAMPLES.get(one.kind, "")][0]]
 
-    config = served(server, "myapp:app", one.flag, *value)
+    config = served(server, "myapp:app", *companions(one), one.flag, *value)
 
     assert config.origin(one.name) == one.flag
 
@@ -129,11 +141,11 @@ def test_each_flag_is_understood_and_named_as_the_origin(server: FakeServer, one
 def test_each_alias_is_understood_and_named_as_the_origin(
     server: FakeServer, one: Option, flag: str
 ) -> None:
-    special = {"--fd": "3", "--env-files": "x.env"}
+    special = {"--fd": "3", "--env-files": "x.env", "--uds-permissions": "600"}
     Path("x.env").touch()
     value = special.get(flag) or [*one.choices, EXAMPLES.get(one.kind, "x")][0]
 
-    config = served(server, "myapp:app", flag, value)
+    config = served(server, "myapp:app", *companions(one), flag, value)
 
     assert config.origin(one.name) == flag
 
