@@ -61,6 +61,7 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
             _entry(config, listeners),
             inbox=inbox,
             reloader=partial(_reload, config, reload_config, listeners),
+            unlisten=partial(close_listeners, listeners),
         ).run()
 
 

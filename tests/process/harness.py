@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,7 +34,9 @@ class Program:
         lines: What it has written so far, as far as it was read.
     """
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], environ: Mapping[str, str], pass_fds: Collection[int] = ()
+    ) -> None:
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -42,6 +44,7 @@ class Program:
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": _PATH, "PYTHONUNBUFFERED": "1", **environ},
             cwd=TESTS,
+            pass_fds=pass_fds,
             start_new_session=True,  # so that nothing it started outlives the test
         )
         assert self.process.stdout is not None
@@ -125,9 +128,18 @@ class Program:
 
 
 @contextmanager
-def running(*command: str, environ: Mapping[str, str] | None = None) -> Iterator[Program]:
-    """Run a Python module with arguments, such as `serval`, to the end of the block."""
-    program = Program([sys.executable, "-m", *command], environ or {})
+def running(
+    *command: str,
+    environ: Mapping[str, str] | None = None,
+    pass_fds: Collection[int] = (),
+    under: Sequence[str] = (),
+) -> Iterator[Program]:
+    """Run a Python module with arguments, such as `serval`, to the end of the block.
+
+    Args:
+        under: A program that runs it, with arguments, such as `unshare`.
+    """
+    program = Program([*under, sys.executable, "-m", *command], environ or {}, pass_fds)
     try:
         yield program
     finally:

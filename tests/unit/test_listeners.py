@@ -343,6 +343,19 @@ def test_closing_leaves_the_socket_file_of_a_successor(opened: Opener, tmp_path:
     assert path.exists()
 
 
+def test_closing_twice_leaves_the_socket_file_of_a_successor(
+    opened: Opener, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.sock"
+    ours = open_listeners([UnixBind(str(path))], backlog=8)
+    close_listeners(ours)
+    opened(UnixBind(str(path)))  # its inode may well have the number of ours
+
+    close_listeners(ours)
+
+    assert path.exists()
+
+
 def test_closing_without_a_file_is_fine(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
     listeners = open_listeners([UnixBind(str(path))], backlog=8)

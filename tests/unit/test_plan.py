@@ -9,7 +9,17 @@ import pytest
 
 from serval.errors import ExitStatus
 from serval.scoreboard import WorkerState
-from serval.supervisor.actions import Action, Finish, Order, Say, Settings, Spawn, Tell, Wish
+from serval.supervisor.actions import (
+    Action,
+    Finish,
+    Order,
+    Say,
+    Settings,
+    Spawn,
+    Tell,
+    Unlisten,
+    Wish,
+)
 from serval.supervisor.child import Death
 from serval.supervisor.plan import Plan
 
@@ -23,6 +33,7 @@ class World:
     Attributes:
         alive: The generation of each process, by its pid; pids count from 1.
         told: What children were told since the last look.
+        listening: Whether the parent's sockets are open; children are told to stop only afterwards.
         forks_fail: Whether the kernel refuses to fork.
     """
 
@@ -32,6 +43,7 @@ class World:
         self.settings = settings
         self.plan = Plan(self.settings, slot_count=slot_count)
         self.now = 1000.0
+        self.listening = True
         self.alive: dict[int, int] = {}
         self.told: list[tuple[int, Order]] = []
         self.said: list[str] = []
@@ -49,11 +61,16 @@ class World:
                     self.fork(action)
                 case Tell(pid, order):
                     assert pid in self.alive
+                    assert not (self.listening and order is Order.QUIT)
                     self.told.append((pid, order))
                 case Say(level, text):
                     (self.errors if level == "error" else self.said).append(text)
+                case Unlisten():
+                    assert self.listening
+                    self.listening = False
                 case Finish(status):
                     assert not self.alive
+                    assert not self.listening
                     self.status = status
 
     def fork(self, spawn: Spawn) -> None:
@@ -606,6 +623,24 @@ def test_a_stop_asks_every_child_and_ends_with_the_last() -> None:
 
     assert world.errors == []
     assert world.status is ExitStatus.OK
+
+
+def test_the_parent_stops_listening_before_children_are_told_to_stop() -> None:
+    world = serving(1)
+
+    actions = world.plan.wished(Wish.STOP, world.now)
+
+    assert actions[:2] == [Unlisten(), Tell(1, Order.STOP)]
+
+
+def test_replacing_children_closes_no_listening_socket() -> None:
+    world = serving(1)
+
+    world.reload()
+    world.ready(2)
+
+    assert world.orders() == [(1, Order.STOP)]
+    assert world.listening
 
 
 def test_a_stop_while_booting_ends_cleanly() -> None:

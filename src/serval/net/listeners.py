@@ -78,8 +78,13 @@ def open_listeners(
 
 
 def close_listeners(listeners: Iterable[Listener]) -> None:
-    """Close them and remove the socket files that are still ours.  Only where they were opened."""
+    """Close them and remove the socket files that are still ours.
+
+    Only in the process that opened them; closing twice does no harm.
+    """
     for listener in listeners:
+        if listener.sock.fileno() == -1:
+            continue
         if isinstance(listener.bind, UnixBind) and listener.identity is not None:
             _remove_own(listener.bind.path, listener.identity)
         listener.sock.close()

@@ -52,13 +52,22 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlisten:
+    """The end has begun: close the parent's listening sockets, so that the workers' are the last.
+
+    What a worker will not accept any more is then refused by the kernel, instead of waiting in a
+    queue that nobody empties.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """No child is left: return that status."""
 
     status: ExitStatus
 
 
-Action: TypeAlias = Spawn | Tell | Say | Finish
+Action: TypeAlias = Spawn | Tell | Say | Unlisten | Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

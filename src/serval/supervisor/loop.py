@@ -19,7 +19,17 @@ from typing import Final, NoReturn, TypeAlias, assert_never
 from serval.channel import ChildChannel
 from serval.errors import ExitStatus, StartupError
 from serval.scoreboard import Scoreboard, WorkerState
-from serval.supervisor.actions import Action, Finish, Order, Say, Settings, Spawn, Tell, Wish
+from serval.supervisor.actions import (
+    Action,
+    Finish,
+    Order,
+    Say,
+    Settings,
+    Spawn,
+    Tell,
+    Unlisten,
+    Wish,
+)
 from serval.supervisor.child import Death
 from serval.supervisor.plan import Plan
 from serval.supervisor.signals import SignalInbox, signals_held
@@ -96,8 +106,11 @@ class Supervisor:
     Main thread only, without other threads; nothing else in the process may wait for children, for
     this reaps them all (as PID 1 of a container it inherits strangers).
 
-    Attributes:
+    Args:
         scoreboard: Made before; its size bounds how many workers there can be at once.
+        entry: What a worker does, after the fork; it never returns.
+        reloader: Gives what new workers run on, on SIGHUP; None for what is there already.
+        unlisten: Closes the parent's listening sockets, before the workers are told to stop.
     """
 
     def __init__(
@@ -108,6 +121,7 @@ class Supervisor:
         *,
         inbox: SignalInbox,
         reloader: Reloader | None = None,
+        unlisten: Callable[[], None] = lambda: None,
     ) -> None:
         self.scoreboard = scoreboard
         self._plan = Plan(settings, slot_count=len(scoreboard))
@@ -115,6 +129,7 @@ class Supervisor:
         self._entry = entry
         self._entries = {1: entry}  # by generation: a reload that fails goes back to its own
         self._reloader = reloader
+        self._unlisten = unlisten
         self._inbox = inbox
         self._pipes = _Pipes()
         self._selector = selectors.DefaultSelector()
@@ -212,6 +227,8 @@ class Supervisor:
                     _send(pid, _ORDERS[order])
                 case Say(level, text):
                     _log.log(_LEVELS[level], "%s", text)
+                case Unlisten():
+                    self._unlisten()
                 case Finish(status):
                     self._status = status
                 case _:

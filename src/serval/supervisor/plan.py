@@ -12,7 +12,18 @@ from typing import Final
 
 from serval.errors import ExitStatus
 from serval.scoreboard import WorkerState
-from serval.supervisor.actions import Action, Finish, Level, Order, Say, Settings, Spawn, Tell, Wish
+from serval.supervisor.actions import (
+    Action,
+    Finish,
+    Level,
+    Order,
+    Say,
+    Settings,
+    Spawn,
+    Tell,
+    Unlisten,
+    Wish,
+)
 from serval.supervisor.backoff import WINDOW_SECONDS, Backoff
 from serval.supervisor.child import NEXT, VERDICTS, Child, Death, Phase, Verdict, obituary
 from serval.supervisor.stages import ESCALATION, NOTICES, Stage
@@ -295,6 +306,8 @@ class Plan:
         Args:
             seconds: How long a quick stop may take, instead of what the settings say.
         """
+        if self._stage is Stage.RUNNING:
+            self._actions.append(Unlisten())
         self._stage = stage
         self._held_until = 0.0
         children = [
