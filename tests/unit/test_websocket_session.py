@@ -173,6 +173,20 @@ def test_an_application_that_ends_before_its_answer_is_a_500(raised: bool) -> No
     assert session.status == 500
 
 
+def test_what_an_application_leaves_undone_has_a_name() -> None:
+    session = connecting()
+
+    unanswered = session.unfinished
+    session.send({"type": "websocket.http.response.start", "status": 401})
+    half_denied = session.unfinished
+    session.send({"type": "websocket.http.response.body"})
+
+    assert unanswered == "app returned without an answer to the handshake"
+    assert half_denied == "app returned in the middle of its denial"
+    assert session.unfinished == ""
+    assert opened().unfinished == ""
+
+
 def test_a_client_that_leaves_before_the_answer_is_told_as_lost() -> None:
     session = connecting()
 

@@ -47,6 +47,13 @@ OPEN: Final = Phase.OPEN
 UP: Final = Line.UP
 
 
+_UNFINISHED: Final = {
+    Phase.CONNECTING: "app returned without an answer to the handshake",
+    Phase.DENIAL_HELD: "app returned in the middle of its denial",
+    Phase.DENYING: "app returned in the middle of its denial",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
     """What one session may cost us.
@@ -379,6 +386,13 @@ class WebSocketSession:
         self.phase = Phase.CLOSED
         self.line = Line.ENDING
         self.disconnect(CloseCode.LOST)
+
+    @property
+    def unfinished(self) -> str:
+        """What the application would leave undone if it ended now, for the log."""
+        if self.line is not UP:
+            return ""
+        return _UNFINISHED.get(self.phase, "")
 
     def app_ended(self, *, raised: bool) -> bytes:
         """The application has returned, or raised: end the session if it did not."""
