@@ -4,6 +4,7 @@ Called by the command with a whole configuration.  It alone knows both the super
 worker, and introduces them to each other; neither the application nor an event loop exists here.
 """
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -55,6 +56,10 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
     # From here on every signal is caught: PID 1 of a container would lose one without a handler.
     with closing(SignalInbox()) as inbox, _Listening(config) as listeners:
         _announce(config, listeners)
+        # What is loaded now stays: out of the collector's reach, its pages stay shared with the
+        # workers (9 MiB of private memory instead of 14 for each of four idle ones, 2026-11).
+        gc.collect()
+        gc.freeze()
         return Supervisor(
             _settings(config),
             Scoreboard(max(_SLOTS_PER_WORKER * config.workers, _LEAST_SLOTS)),
