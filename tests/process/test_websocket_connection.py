@@ -1,11 +1,11 @@
-"""The shell of a WebSocket over a real socket pair, both event loops, the client in the same loop."""
+"""The shell of a WebSocket over a real socket pair, on both event loops."""
 
 import asyncio
 import contextvars
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -107,10 +107,8 @@ async def accepted(reader: asyncio.StreamReader) -> None:
 
 async def shut(writer: asyncio.StreamWriter) -> None:
     writer.close()
-    try:
+    with suppress(ConnectionError):  # the server was quicker
         await writer.wait_closed()
-    except ConnectionError:
-        pass  # the server was quicker
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +119,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def until_told(then: Callable[[Receive, Send], Awaitable[None]]) -> tuple[ASGIApp, list[Message]]:
-    """An application that accepts, does something, and receives to the end; and what it was told."""
+    """An application that accepts, does something and receives to the end; what it was told."""
     told: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,14 +143,16 @@ def disconnect(code: int, reason: str = "") -> Message:
 @pytest.mark.parametrize("compression", [None, "deflate"])
 def test_messages_of_every_size_come_back(run: Runner, compression: str | None) -> None:
     async def main() -> None:
-        async with serving(echo) as server:
-            async with await server.connect(compression=compression) as client:
-                for message in ("hi", "", b"", "\u00e9" * 300, b"\0" * 70_000, "a" * 900_000):
-                    await client.send(message)
-                    assert await client.recv() == message
-                await client.send(["frag", "ment", "ed"])
-                assert await client.recv() == "fragmented"
-                await (await client.ping())
+        async with (
+            serving(echo) as server,
+            await server.connect(compression=compression) as client,
+        ):
+            for message in ("hi", "", b"", "\u00e9" * 300, b"\0" * 70_000, "a" * 900_000):
+                await client.send(message)
+                assert await client.recv() == message
+            await client.send(["frag", "ment", "ed"])
+            assert await client.recv() == "fragmented"
+            await (await client.ping())
 
     run(main())
 
@@ -327,17 +327,19 @@ def test_a_client_that_leaves_before_the_answer_is_told(run: Runner) -> None:
 
 def test_a_message_out_of_turn_raises_out_of_send(run: Runner) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        with pytest.raises(AppError, match="phase CONNECTING; legal: websocket.accept"):
+        with pytest.raises(AppError, match="in phase CONNECTING; legal: "):
             await send({"type": "websocket.send", "text": "early"})
         await send({"type": "websocket.accept"})
-        with pytest.raises(AppError, match="exactly|neither"):
+        with pytest.raises(AppError, match="neither bytes nor text"):
             await send({"type": "websocket.send"})
         await send({"type": "websocket.send", "text": "fine"})
 
     async def main() -> None:
-        async with serving(app) as server:
-            async with await server.connect() as client:
-                assert await client.recv() == "fine"
+        async with (
+            serving(app) as server,
+            await server.connect() as client,
+        ):
+            assert await client.recv() == "fine"
 
     run(main())
 
@@ -357,11 +359,13 @@ def test_several_tasks_may_receive_and_send_at_once(run: Runner) -> None:
         await asyncio.gather(*(answer() for _ in range(5)))
 
     async def main() -> None:
-        async with serving(app) as server:
-            async with await server.connect() as client:
-                for number in range(5):
-                    await client.send(str(number))
-                assert sorted([await client.recv() for _ in range(5)]) == list("01234")
+        async with (
+            serving(app) as server,
+            await server.connect() as client,
+        ):
+            for number in range(5):
+                await client.send(str(number))
+            assert sorted([await client.recv() for _ in range(5)]) == list("01234")
 
     run(main())
 
@@ -375,10 +379,12 @@ def test_a_ping_is_answered_while_the_application_is_busy(run: Runner) -> None:
     app, _ = until_told(busy)
 
     async def main() -> None:
-        async with serving(app) as server:
-            async with await server.connect() as client:
-                await (await client.ping())
-                release.set()
+        async with (
+            serving(app) as server,
+            await server.connect() as client,
+        ):
+            await (await client.ping())
+            release.set()
 
     run(main())
 
@@ -516,11 +522,13 @@ def test_a_silent_peer_is_pinged_and_given_up(
 
 def test_a_peer_that_answers_pings_lives_on(run: Runner) -> None:
     async def main() -> None:
-        async with serving(echo, ws_ping_interval=0.05, ws_ping_timeout=0.1) as server:
-            async with await server.connect() as client:
-                await asyncio.sleep(0.5)
-                await client.send("alive")
-                assert await client.recv() == "alive"
+        async with (
+            serving(echo, ws_ping_interval=0.05, ws_ping_timeout=0.1) as server,
+            await server.connect() as client,
+        ):
+            await asyncio.sleep(0.5)
+            await client.send("alive")
+            assert await client.recv() == "alive"
 
     run(main())
 
@@ -605,16 +613,17 @@ def test_a_stop_closes_open_sessions_with_1012(run: Runner) -> None:
 
 def test_a_stop_refuses_what_is_not_accepted_with_503(run: Runner) -> None:
     told: list[Message] = []
+    here = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        here.set()
         told.append(await receive())
 
     async def main() -> None:
         async with serving(app) as server:
             reader, writer = await raw(server)
-            while not server.service.connections:
-                await asyncio.sleep(0.01)
+            await here.wait()
             server.connection.drain()
             assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
             await shut(writer)

@@ -12,6 +12,7 @@ from serval.asgi.denial import Denial
 from serval.asgi.inbox import Inbox
 from serval.asgi.types import Message
 from serval.asgi.websocket_messages import (
+    UNFINISHED,
     Phase,
     Sent,
     after,
@@ -45,13 +46,6 @@ class Line(Enum):
 # The attributes of an Enum class cost three times a global; these are looked at for each message.
 OPEN: Final = Phase.OPEN
 UP: Final = Line.UP
-
-
-_UNFINISHED: Final = {
-    Phase.CONNECTING: "app returned without an answer to the handshake",
-    Phase.DENIAL_HELD: "app returned in the middle of its denial",
-    Phase.DENYING: "app returned in the middle of its denial",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +207,7 @@ class WebSocketSession:
         if self._end is None:
             return ""
         code, reason = self._end
-        if code == CloseCode.LOST:
-            return reason or "client left"
-        return ""
+        return (reason or "client left") if code == CloseCode.LOST else ""
 
     # The server's own will, told by the shell.
 
@@ -314,9 +306,8 @@ class WebSocketSession:
             case Sent.CLOSE:
                 return self._close(message)
             case Sent.DENY:
-                self._denial = denial = Denial(message, header_pairs(message))
-                self.status = denial.status
-                self.headers = denial.headers
+                self._denial = Denial(message, header_pairs(message))
+                self.status, self.headers = self._denial.status, self._denial.headers
                 self.phase = phase
                 return b""
         return self._denial_body(message, phase)
@@ -392,7 +383,7 @@ class WebSocketSession:
         """What the application would leave undone if it ended now, for the log."""
         if self.line is not UP:
             return ""
-        return _UNFINISHED.get(self.phase, "")
+        return UNFINISHED.get(self.phase, "")
 
     def app_ended(self, *, raised: bool) -> bytes:
         """The application has returned, or raised: end the session if it did not."""

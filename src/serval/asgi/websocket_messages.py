@@ -46,6 +46,14 @@ NEXT: Final = {
 }
 
 
+# What an application leaves undone that ends in a phase, for the log.
+UNFINISHED: Final = {
+    Phase.CONNECTING: "app returned without an answer to the handshake",
+    Phase.DENIAL_HELD: "app returned in the middle of its denial",
+    Phase.DENYING: "app returned in the middle of its denial",
+}
+
+
 def after(phase: Phase, sent: Sent) -> Phase:
     """The phase that follows.
 
