@@ -159,40 +159,55 @@ def test_a_head_longer_than_the_fast_path_takes_is_read_all_the_same() -> None:
     [
         [GET],
         [GET[:9], GET[9:]],
-        [b"\r\n", GET],
+        [b"\r", b"\n", GET],
         [GET + GET],
         [POST + b"Content-Length: 2\r\n\r\n", b"hi"],
         [CHUNKED, b"2\r\nhi\r\n", b"0\r\n\r\n"],
         [GET[:-2] + b"X: a\r\n" * 5 + b"\r\n"],
     ],
 )
-def test_feeding_is_receiving_and_asking_for_one_event(pieces: list[bytes]) -> None:
-    fed, asked = H1Protocol(), H1Protocol()
+def test_taking_a_request_is_receiving_and_asking_for_one_event(pieces: list[bytes]) -> None:
+    short, long = H1Protocol(), H1Protocol()
 
     for piece in pieces:
-        asked.receive_data(piece)
+        long.receive_data(piece)
 
-        assert fed.feed(piece) == asked.next_event()
+        assert (short.take_request(piece) or short.next_event()) == long.next_event()
 
-    assert (fed.trailing_data, fed.request_ended) == (asked.trailing_data, asked.request_ended)
-
-
-def test_feeding_keeps_to_the_limits() -> None:
-    protocol = H1Protocol(HeadLimits(count=1))
-
-    with pytest.raises(PeerError, match="number of fields"):
-        protocol.feed(GET[:-2] + b"X: a\r\n\r\n")
+    assert (short.trailing_data, short.request_ended) == (long.trailing_data, long.request_ended)
 
 
-def test_feeding_counts_what_it_was_fed() -> None:
+def test_a_request_is_taken_only_from_bytes_that_are_just_that() -> None:
+    assert H1Protocol().take_request(GET) == RequestReceived(b"GET", b"/", [HOST])
+    assert H1Protocol().take_request(GET + b"G") is None
+    assert H1Protocol().take_request(GET[:-1]) is None
+    assert H1Protocol().take_request(POST + b"Content-Length: 1\r\n\r\n") is None
+    assert H1Protocol(HeadLimits(count=0)).take_request(GET) is None
+
+
+@pytest.mark.parametrize("held", [b"\r", b"GET / HTTP/1.1\r\nX: ", GET])
+def test_no_request_is_taken_past_bytes_that_are_held(held: bytes) -> None:
     protocol = H1Protocol()
-    protocol.feed(GET)
+    protocol.receive_data(held)
+
+    assert protocol.take_request(GET) is None
+    assert protocol.trailing_data == held + GET
+
+
+def test_no_request_is_taken_after_a_refusal() -> None:
+    protocol = H1Protocol()
+    refusal_of(protocol, b"\0")
+
+    with pytest.raises(AssertionError):
+        protocol.take_request(GET)
+
+
+def test_the_offset_of_a_refusal_counts_what_was_taken() -> None:
+    protocol = H1Protocol()
+    protocol.take_request(GET)
     protocol.start_next_cycle()
 
-    with pytest.raises(PeerError) as refusal:
-        protocol.feed(b"\0")
-
-    assert refusal.value.offset == len(GET)
+    assert refusal_of(protocol, b"\0").offset == len(GET)
 
 
 def test_more_data_may_come_before_the_events_are_taken() -> None:

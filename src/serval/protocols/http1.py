@@ -198,24 +198,32 @@ class H1Protocol:
             raise AssertionError(f"the request has not ended: {self._phase.name}")
         self._phase = _HEAD
 
-    def feed(self, data: bytes) -> RequestEvent | None:
-        """`receive_data` and the first `next_event` in one call."""
-        if self._phase is _HEAD and not self._data:
-            # The plain case: the bytes are one whole head without a body, nothing need be kept.
-            end = len(data) - 4
-            if 0 < end <= self._plain_bytes and data.find(b"\r\n\r\n") == end:
-                request = plain_head(data[:end])
-                if (
-                    request is not None
-                    and request.complete
-                    and len(request.headers) <= self._limits.count
-                ):
-                    self._length = 0
-                    self._origin += end + 4
-                    self._phase = _ENDED
-                    return request
+    def take_request(self, data: bytes) -> RequestReceived | None:
+        """Take bytes from the peer; the shortest way for a connection between two requests.
+
+        Returns:
+            The request, if the bytes are just one, plain and without a body, and nothing else is
+            held; else None, and `next_event` tells what they are.
+        """
+        end = len(data) - 4
+        if (
+            self._phase is _HEAD
+            and not self._data
+            and 0 < end <= self._plain_bytes
+            and data.find(b"\r\n\r\n") == end
+        ):
+            request = plain_head(data[:end])
+            if (
+                request is not None
+                and request.complete
+                and len(request.headers) <= self._limits.count
+            ):
+                self._length = 0
+                self._origin += end + 4
+                self._phase = _ENDED
+                return request
         self.receive_data(data)
-        return self.next_event()
+        return None
 
     def next_event(self) -> RequestEvent | None:
         """The next event, or None: more bytes are needed, or the request has ended.
@@ -251,12 +259,7 @@ class H1Protocol:
                 self._phase = _ENDED
                 request = completed(request, bytes(self._data[end : end + length]))
                 end += length
-        if end == len(self._data):
-            self._data = b""
-            self._origin += end
-            self._start = 0
-        else:
-            self._start = end
+        self._consume(end)
         return request
 
     def _consume(self, end: int) -> None:
@@ -284,7 +287,7 @@ class H1Protocol:
     def _open_head(self) -> RequestEvent | None:
         """Begin to read a head line by line, once there is something to read."""
         if self._phase is _HEAD and self._data[self._start : self._start + 2] == b"\r\n":
-            # One empty line may stand before a request (RFC 9112 section 2.2).
+            # One may stand before a request (RFC 9112 section 2.2).
             self._phase = Phase.HEAD_AFTER_EMPTY_LINE
             self._consume(self._start + 2)
         data, start = self._data, self._start
@@ -319,7 +322,7 @@ class H1Protocol:
 
     def _read_counted_body(self) -> RequestEvent | None:
         if not self._left:
-            self._phase = Phase.ENDED
+            self._phase = _ENDED
             return RequestEnded([])
         data, start = self._data, self._start
         end = min(len(data), start + self._left)
@@ -342,7 +345,7 @@ class H1Protocol:
             piece, trailers = body.referee.read_body(bytes(data[start:end]), self._origin + start)
             self._consume(end)
             if trailers is not None:
-                self._phase = Phase.ENDED
+                self._phase = _ENDED
                 self._reading = None
                 return RequestEnded(trailers)
             if piece:
