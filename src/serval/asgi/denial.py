@@ -11,9 +11,7 @@ from serval.protocols.response import (
     CLOSE,
     LAST_CHUNK,
     ResponseDefaults,
-    check_status,
-    header_block,
-    status_line,
+    response_head,
 )
 
 
@@ -28,20 +26,19 @@ class Denial:
         headers: The application's fields.
     """
 
-    __slots__ = ("_block", "_chunked", "_started", "headers", "status")
+    __slots__ = ("_chunked", "_response_head", "_started", "headers", "status")
 
     def __init__(self, message: Message, headers: list[tuple[bytes, bytes]]) -> None:
         try:
             self.status: int = message["status"]
         except KeyError:
             raise AppError("websocket.http.response.start has no status") from None
-        check_status(self.status)
+        self._response_head = response_head(self.status, headers)
         if self.status < 200:
             raise AppError(
                 f"status of websocket.http.response.start must be final, not {self.status}"
             )
         self.headers = headers
-        self._block = header_block(headers)
         self._started = False
         self._chunked = False
 
@@ -69,17 +66,16 @@ class Denial:
 
     def _head(self, size: int, more: bool, defaults: ResponseDefaults) -> bytes:
         self._started = True
-        block = self._block
+        head = self._response_head
         framing = b""
-        if block.content_length is None and not self._bodiless:
+        if head.content_length is None and not self._bodiless:
             self._chunked = more
             framing = CHUNKED if more else b"content-length: %d\r\n" % size
         return b"".join(
             (
-                status_line(self.status),
-                block.lines,
+                head.start,
                 framing,
-                defaults.lines(block.own),
+                defaults.lines(head.own),
                 CLOSE,
                 b"\r\n",
             )

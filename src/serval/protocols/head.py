@@ -49,22 +49,21 @@ _framings: dict[bytes, Framing] = {}
 """A version and the lines of a head that bear on framing -> what they say."""
 
 
+_REQUEST_LINE_COUNT: Final = 1024
+_request_lines: dict[bytes, tuple[bytes, bytes, bytes]] = {}
+"""Request lines as received -> method, target, version; most requests are for few targets."""
+
+
 def plain_head(head: bytes) -> RequestReceived | None:
     """Read a whole head, its final empty line left out, if it is plain.
 
     The caller has checked its size.  A body that is announced is left to the caller as well.
     """
     line, _, fields = head.partition(b"\r\n")
-    try:
-        method, target, version = line.split(b" ")
-    except ValueError:
+    request_line = _request_lines.get(line) or _read_request_line(line)
+    if request_line is None:
         return None
-    if (
-        method not in _PLAIN_METHODS
-        or not target.startswith(b"/")
-        or target.translate(None, TARGET_BYTES)
-    ):
-        return None
+    method, target, version = request_line
     if version == b"HTTP/1.1":
         block = _blocks.get(fields) or _read_block(fields, version)
     elif version == b"HTTP/1.0":
@@ -75,6 +74,25 @@ def plain_head(head: bytes) -> RequestReceived | None:
         return None
     # Half the cost of RequestReceived(...), which goes through a function in Python.
     return tuple.__new__(RequestReceived, (method, target, block[0].copy(), *block[1]))
+
+
+def _read_request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
+    try:
+        method, target, version = line.split(b" ")
+    except ValueError:
+        return None
+    if (
+        method not in _PLAIN_METHODS
+        or not target.startswith(b"/")
+        or target.translate(None, TARGET_BYTES)
+    ):
+        return None
+    # A query may hold what only its sender should know; it is not kept.
+    if len(line) <= _LINE_BYTES and b"?" not in target:
+        if len(_request_lines) >= _REQUEST_LINE_COUNT:
+            _request_lines.clear()
+        _request_lines[line] = method, target, version
+    return method, target, version
 
 
 def completed(request: RequestReceived, body: bytes) -> RequestReceived:

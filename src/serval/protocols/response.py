@@ -4,9 +4,10 @@ Called by `asgi/exchange.py` and `wsgi.py`; which body framing applies is decide
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final
 
 from serval.errors import AppError
 
@@ -21,6 +22,11 @@ FORBIDDEN_TRAILERS: Final = frozenset(
     b"www-authenticate".split()
 )
 
+# Up to this size a body is joined to its head: a short copy and one `send` beat two buffers.
+JOIN_BYTES: Final = 65_536
+
+_BODILESS: Final = frozenset((204, 304))
+
 CLOSE: Final = b"connection: close\r\n"
 KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
 CHUNKED: Final = b"transfer-encoding: chunked\r\n"
@@ -28,18 +34,24 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-class HeaderBlock(NamedTuple):
-    """The field lines of a response, validated.
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The head of a response as the application gave it, validated.
 
     Attributes:
-        lines: Every field as sent by the application, in its order, names and values untouched, but
-            without Transfer-Encoding and Connection, which are the server's to say.
+        start: The status line, then every field as sent by the application, in its order, names and
+            values untouched, but without Transfer-Encoding and Connection, which are the server's
+            to say.
+        bodiless: No body may follow, whatever the request was (RFC 9112 section 6.3).
+        plain_bytes: The length of the body for which nothing more is to be decided, or -1.
         content_length: What the application's Content-Length says, if it sent one.
         close: The application asked for the connection to be closed.
         own: Index into `ResponseDefaults.lines`: which of our fields the application sent itself.
     """
 
-    lines: bytes
+    start: bytes
+    bodiless: bool
+    plain_bytes: int
     content_length: int | None
     close: bool
     own: int
@@ -53,11 +65,11 @@ OWN_SERVER: Final = 2
 _NAMES: dict[bytes, bytes] = {}
 _NAMES_COUNT: Final = 1024
 
-# Whole blocks by the very pairs they were made of: most routes answer with the same fields.
-# 256 blocks of at most 2 KiB, begun anew when full.
-_BLOCKS: dict[tuple[tuple[bytes, bytes], ...], HeaderBlock] = {}
-_BLOCKS_COUNT: Final = 256
-_BLOCK_BYTES: Final = 2048
+# Whole heads by the very status and pairs they were made of: most routes answer with the same.
+# 256 heads of at most 2 KiB, begun anew when full.
+_HEADS: dict[tuple[object, ...], ResponseHead] = {}
+_HEADS_COUNT: Final = 256
+_HEAD_BYTES: Final = 2048
 
 _SERVERS_OWN: Final = frozenset((b"transfer-encoding", b"connection"))
 _NOTED: Final = frozenset(
@@ -70,47 +82,54 @@ STATUS_LINES: Final = {
 }
 
 
-def check_status(status: object) -> None:
-    """Check a status that is not a registered one.
+def status_line(status: int) -> bytes:
+    """The status line of a response (RFC 9112 section 4), its reason from RFC 9110 or empty.
 
     Raises:
-        AppError: It is not an integer from 100 to 999.
+        AppError: The status is not an integer from 100 to 999.
     """
+    line = STATUS_LINES.get(status)
+    if line is not None:
+        return line
     if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
         raise AppError(f"status must be an int from 100 to 999, not {status!r}")
+    return b"HTTP/1.1 %d \r\n" % status
 
 
-def status_line(status: int) -> bytes:
-    """The status line of a response (RFC 9112 section 4), its reason from RFC 9110 or empty."""
-    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-
-
-def header_block(headers: Iterable[tuple[bytes, bytes]]) -> HeaderBlock:
-    """Validate an application's header fields and join them to lines.
+def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> ResponseHead:
+    """Validate an application's status and header fields and join the fields to lines.
 
     Raises:
-        AppError: A name is not a token, a value holds CR, LF or NUL, either is not bytes, or
-            Content-Length is repeated or not a decimal number.
+        AppError: The status is not an integer from 100 to 999, a name is not a token, a value
+            holds CR, LF or NUL, either is not bytes, or Content-Length is repeated or not a
+            decimal number.
     """
-    key = tuple(headers)
+    key = (status, *headers)
     try:
-        block = _BLOCKS.get(key)
-    except TypeError:  # pairs that are lists, as ASGI allows
-        key = tuple((name, value) for name, value in key)
-        block = None
-    if block is None:
-        block = _build(key)
-        if len(block.lines) <= _BLOCK_BYTES:
-            if len(_BLOCKS) >= _BLOCKS_COUNT:
-                _BLOCKS.clear()
-            try:
-                _BLOCKS[key] = block
-            except TypeError:  # bytearray and the like, which may change under us
-                pass
-    return block
+        return _HEADS[key]
+    except (KeyError, TypeError):
+        pass
+    pairs = tuple((name, value) for name, value in key[1:])
+    line = status_line(status)
+    lines, length, close, own = _field_lines(pairs)
+    bodiless = status < 200 or status in _BODILESS
+    plain = length is not None and length <= JOIN_BYTES and not (bodiless or close)
+    head = ResponseHead(line + lines, bodiless, length if plain else -1, length, close, own)
+    # A mutable value would change under us, and True would be found for 1.
+    if len(lines) <= _HEAD_BYTES and type(status) is int and _are_bytes(pairs):
+        if len(_HEADS) >= _HEADS_COUNT:
+            _HEADS.clear()
+        _HEADS[status, *pairs] = head
+    return head
 
 
-def _build(headers: tuple[tuple[bytes, bytes], ...]) -> HeaderBlock:
+def _are_bytes(pairs: tuple[tuple[bytes, bytes], ...]) -> bool:
+    return all(type(name) is bytes and type(value) is bytes for name, value in pairs)
+
+
+def _field_lines(
+    headers: tuple[tuple[bytes, bytes], ...],
+) -> tuple[bytes, int | None, bool, int]:
     lines: list[bytes] = []
     length: int | None = None
     close = False
@@ -129,7 +148,7 @@ def _build(headers: tuple[tuple[bytes, bytes], ...]) -> HeaderBlock:
             if lower in _SERVERS_OWN:
                 continue
         lines.append(field_line(name, value))
-    return HeaderBlock(b"".join(lines), length, close, own)
+    return b"".join(lines), length, close, own
 
 
 def field_name(name: bytes) -> bytes:
@@ -175,13 +194,13 @@ def _content_length(value: bytes, earlier: int | None) -> int:
     return int(value)
 
 
-def without_content_length(block: HeaderBlock) -> bytes:
-    """The lines of a block for a response that must not announce a length (1xx, 204)."""
-    if block.content_length is None:
-        return block.lines
+def without_content_length(head: ResponseHead) -> bytes:
+    """The start of a head for a response that must not announce a length (1xx, 204)."""
+    if head.content_length is None:
+        return head.start
     return b"".join(
         line
-        for line in block.lines.splitlines(keepends=True)  # our own CR LF, values hold neither
+        for line in head.start.splitlines(keepends=True)  # our own CR LF, values hold neither
         if not line[:15].lower() == b"content-length:"
     )
 
@@ -213,6 +232,10 @@ def early_hints(links: Iterable[bytes]) -> bytes:
 class ResponseDefaults:
     """The fields that the server adds to every response: Date, Server and configured ones.
 
+    Attributes:
+        ends: The ends of heads, empty line included, as of the last call of `lines`: for the
+            responses whose application sent none, the first, the second or both of Date and Server.
+
     Args:
         clock: Gives the time in Unix seconds; asked once per response.
         server: Whether `Server: serval` is sent.
@@ -220,7 +243,7 @@ class ResponseDefaults:
         headers: Further fields for every response.
     """
 
-    __slots__ = ("_clock", "_date", "_further", "_lines", "_second", "_server")
+    __slots__ = ("_clock", "_date", "_further", "_lines", "_second", "_server", "ends")
 
     def __init__(
         self,
@@ -238,6 +261,8 @@ class ResponseDefaults:
         )
         self._second = -1
         self._lines: tuple[bytes, ...] = ()
+        self.ends: tuple[bytes, ...] = ()
+        self.lines()
 
     def lines(self, own: int = 0) -> bytes:
         """The lines for a response whose application sent the fields marked in `own`."""
@@ -251,6 +276,7 @@ class ResponseDefaults:
                 date + self._further,
                 self._further,
             )
+            self.ends = tuple(lines + b"\r\n" for lines in self._lines)
         return self._lines[own]
 
 

@@ -122,6 +122,7 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
             self.client = peer_address(transport.get_extra_info("peername"))
         if self.server is None:
             self.server = local_address(transport.get_extra_info("socket"))
+            self._template = self.service.scope_template(self.server, self.scheme, self.lane)
         self._wait_for(Wait.HEAD)
 
     def eof_received(self) -> bool:

@@ -6,14 +6,15 @@ Everything that both lanes share; `worker/sync_worker.py` gives it a socket in a
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from enum import Enum, auto
 from http import HTTPStatus
 from itertools import count
 from typing import ClassVar, Final
 
-from serval.asgi.exchange import DISCARD_BYTES, Exchange, Framing, Phase
-from serval.asgi.scope import http_scope, scope_template, websocket_scope
+from serval.asgi.exchange import DISCARD_BYTES, Exchange, Framing, Input, Phase
+from serval.asgi.scope import http_scope, websocket_scope
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
 from serval.lifecycle import ConnectionClosed, ConnectionOpened, Lane
@@ -42,7 +43,8 @@ _ids = count(1)
 class State(Enum):
     """How far a connection has come on its way to its end."""
 
-    OPEN = auto()  # waiting for a request, in the middle of one, or serving it
+    OPEN = auto()  # in the middle of a request, or serving it; as it begins
+    IDLE = auto()  # between two requests, with nothing read of the next
     DISCARDING = auto()  # the response is out, the rest of the request is read and dropped
     LINGERING = auto()  # our side is closed; the peer gets time to read what we said
     CLOSING = auto()  # closed as soon as what is queued has been sent
@@ -51,8 +53,9 @@ class State(Enum):
 
 # Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
 _OPEN: Final = State.OPEN
+_IDLE: Final = State.IDLE
 _DONE: Final = Phase.DONE
-_KEEP_ALIVE: Final = Wait.KEEP_ALIVE
+_ARRIVING: Final = Input.ARRIVING
 
 
 class HttpConnection(ABC):
@@ -103,13 +106,8 @@ class HttpConnection(ABC):
         self.congested = False
         self.keep_alive = not service.draining
         self.connection_id = next(_ids)
-        self._template = scope_template(
-            client=client,
-            server=server,
-            scheme=self.scheme,
-            root_path=service.config.root_path,
-        )
-        self._scope: Scope = self._template
+        self._template = service.scope_template(server, self.scheme, self.lane)
+        self._scope: Scope = {}
         self._started_at = 0.0
         self._corked = False
         self._ending = service.draining
@@ -155,13 +153,33 @@ class HttpConnection(ABC):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came from the peer."""
-        state = self.state
-        if state is _OPEN or state is State.DISCARDING:
+        if self.state is _IDLE:
+            self._leave_idle(data)
+        elif self.exchange is None or self.exchange.input is _ARRIVING:
+            self.advance(data)
+        else:
             self.parser.receive_data(data)
-            if self.exchange is None or self.exchange.body_pending:
-                self.advance()
-            else:
-                self._pause_reading()  # pipelined: it stays in the parser until the answer is out
+            self._pause_reading()  # pipelined: it stays in the parser until the answer is out
+
+    def _leave_idle(self, data: bytes) -> None:
+        """Most often the bytes are one whole request, answered before this returns."""
+        request = self.parser.take_request(data)
+        self.state = _OPEN
+        if request is None:
+            self.advance()
+            return
+        self._corked = True
+        service = self.service
+        scope = http_scope(self._template, self.client, request, service.lifespan_state)
+        self.begin(request, scope)
+        self._corked = False
+        if self._out:
+            self.flush()
+        if self.exchange is None and self.state is _OPEN:
+            self.state = _IDLE
+            service.idle.restart(self, service.loop.time())
+        else:
+            self._settle()
 
     def peer_left(self) -> None:
         """The peer will send no more; it may still be reading."""
@@ -187,13 +205,20 @@ class HttpConnection(ABC):
             self._finished(exchange, "client left")
         self.drop()
 
-    def advance(self) -> None:
-        """Go on with what the parser holds, until it needs more bytes or an exchange must wait."""
+    def advance(self, data: bytes = b"") -> None:
+        """Go on with what the parser holds, until it needs more bytes or an exchange must wait.
+
+        Args:
+            data: What has come since.
+        """
         if self._corked:
             return
         self._corked = True
         try:
-            self._take_events()
+            if self.state is _OPEN or self.state is State.DISCARDING:
+                if data:
+                    self.parser.receive_data(data)
+                self._take_events()
         except PeerError as error:
             self._refuse(error)
         finally:
@@ -205,8 +230,6 @@ class HttpConnection(ABC):
     def _take_events(self) -> None:
         parser = self.parser
         for _ in range(PIPELINE_COUNT):
-            if self.state is not _OPEN and self.state is not State.DISCARDING:
-                return
             event = parser.next_event()
             if event is None:
                 return
@@ -214,11 +237,10 @@ class HttpConnection(ABC):
                 self._begin(event)
             else:
                 self._take_body(event)
-            exchange = self.exchange
-            if exchange is None:
-                if not parser.has_trailing_data:
+            if self.exchange is None:
+                if self.state is not _OPEN and self.state is not State.DISCARDING:
                     return
-            elif not exchange.body_pending:
+            elif self.exchange.input is not _ARRIVING:
                 return
         self.service.loop.call_soon(self.advance)
 
@@ -260,7 +282,8 @@ class HttpConnection(ABC):
             else:
                 if not self._reading:
                     self._resume_reading()
-                self._wait_for(_KEEP_ALIVE)
+                self.state = _IDLE
+                self._wait_for(Wait.KEEP_ALIVE)
         elif self.state is State.DISCARDING:
             self._resume_reading()
             if self._wait is not Wait.LINGER:
@@ -269,7 +292,7 @@ class HttpConnection(ABC):
             self.close()
 
     def _settle_body(self, exchange: Exchange) -> None:
-        if self._reading and exchange.body_pending:
+        if self._reading and exchange.input is _ARRIVING:
             if self._wait is not Wait.BODY or self._progress_bytes >= BODY_PROGRESS_BYTES:
                 self._progress_bytes = 0
                 self._wait_for(Wait.BODY)
@@ -279,22 +302,22 @@ class HttpConnection(ABC):
     # Requests.
 
     def _begin(self, request: RequestReceived) -> None:
-        service = self.service
-        scope = http_scope(self._template, request, service.lifespan_state, self.lane)
-        if request.upgrade == b"websocket" and service.speaks_websocket:
+        scope = http_scope(self._template, self.client, request, self.service.lifespan_state)
+        if request.upgrade == b"websocket" and self.service.speaks_websocket:
             self._detach()
             self._hand_over(request, websocket_scope(scope))
-            return
-        self.begin(request, scope)
+        else:
+            self.begin(request, scope)
 
     def begin(self, request: RequestReceived, scope: Scope) -> None:
         """Call the application for a request that has been parsed; exactly once for each."""
         service = self.service
         exchange = self.exchange = Exchange(request, self, service.defaults)
         self._scope = scope
-        service.stats.begun += 1
+        if service.date_is_stale:
+            service.renew_date()
         if service.observed:
-            self._started_at = service.loop.time()
+            self._started_at = time.monotonic()
             service.request_started(self, scope)
         if self._ending:
             self._last_request_is_known()
@@ -361,7 +384,7 @@ class HttpConnection(ABC):
     def body_wanted(self) -> None:
         """The application took the body bytes that were held for it."""
         exchange = self.exchange
-        if not self._reading and exchange is not None and exchange.body_pending:
+        if not self._reading and exchange is not None and exchange.input is _ARRIVING:
             self._resume_reading()
             self._settle_body(exchange)
 
@@ -371,23 +394,27 @@ class HttpConnection(ABC):
         assert exchange is not None
         self.exchange = self.task = None
         service = self.service
-        service.stats.ended += 1
+        service.stats.requests += 1
         if service.observed:
             service.request_finished(self, exchange, self._scope, self._started_at, "")
         if self._input_changed is not None:
             self._wake_receivers()
-        if not (exchange.keep_alive and self.keep_alive):
-            if exchange.body_pending or self.parser.has_trailing_data:
-                self._linger()
-            else:
-                self.state = State.CLOSING
-        elif exchange.body_pending:
-            self.state = State.DISCARDING
-            self._discarded_bytes = 0
-        else:
+        if exchange.keep_alive and self.keep_alive and exchange.input is not _ARRIVING:
             self.parser.start_next_cycle()
+        else:
+            self._end_or_discard(exchange)
         if not self._corked:
             self.advance()
+
+    def _end_or_discard(self, exchange: Exchange) -> None:
+        """Go on from a response after which no other request can be read at once."""
+        if exchange.keep_alive and self.keep_alive:
+            self.state = State.DISCARDING
+            self._discarded_bytes = 0
+        elif exchange.input is _ARRIVING or self.parser.has_trailing_data:
+            self._linger()
+        else:
+            self.state = State.CLOSING
 
     def break_off(self) -> None:
         """Cut the response short so that the peer can tell."""
@@ -406,7 +433,7 @@ class HttpConnection(ABC):
 
     def _finished(self, exchange: Exchange, cause: str) -> None:
         """The running exchange was given up."""
-        self.service.stats.ended += 1
+        self.service.stats.requests += 1
         if self.service.observed:
             self.service.request_finished(self, exchange, self._scope, self._started_at, cause)
 
@@ -530,13 +557,10 @@ class HttpConnection(ABC):
         """Take no request after those already read; close if there is none."""
         self._ending = True
         self._last_request_is_known()
-        if self.state is not _OPEN or self.exchange is not None or self.parser.head_started:
-            return
-        if self._take_late_bytes():
-            return
-        if self._wait is Wait.KEEP_ALIVE:
-            self.close()
-        else:
+        if self.state is _IDLE:
+            if not self._take_late_bytes():
+                self.close()
+        elif self.state is _OPEN and self.exchange is None and not self.parser.head_started:
             # Accepted and not heard of yet: its first request may be on its way.
             self._wait_for(Wait.LINGER)
 

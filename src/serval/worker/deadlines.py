@@ -46,13 +46,11 @@ class WaitQueue(Generic[Item]):
         self._started_at.pop(item, None)
         self._started_at[item] = now
 
-    def restart(self, item: Item, now: float) -> bool:
-        """Let `item` wait from `now` on if it is waiting already; whether it was."""
+    def restart(self, item: Item, now: float) -> None:
+        """Let `item`, which is waiting, wait from `now` on: it goes behind the others."""
         started_at = self._started_at
-        if started_at.pop(item, None) is None:
-            return False
+        del started_at[item]
         started_at[item] = now
-        return True
 
     def stop(self, item: Item) -> None:
         """End the wait of `item`, if there is one."""

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from serval.access_log import AccessLog
 from serval.asgi.exchange import Exchange
+from serval.asgi.scope import scope_template
 from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
 from serval.errors import PeerError
@@ -43,6 +44,7 @@ LINGER_SECONDS: Final = 2.0
 CLIENT_LEFT: Final = 499
 # Routes whose mistakes are remembered, so that each is logged once and not per request.
 WARNED_COUNT: Final = 1024
+TEMPLATES_COUNT: Final = 256
 
 
 class ServedConnection(Protocol):
@@ -71,14 +73,12 @@ class Stats:
     """Counters of one worker since its start; the scoreboard shows them to the supervisor.
 
     Attributes:
-        begun: Requests for which the application was called.
-        ended: Of these, the ones whose response is complete or was given up.
+        requests: Those whose response is complete, or was given up.
         websockets: Sessions that are open.
         rejected: Requests that the server refused by itself.
     """
 
-    begun: int = 0
-    ended: int = 0
+    requests: int = 0
     websockets: int = 0
     rejected: int = 0
 
@@ -94,22 +94,28 @@ class Service:
         slot: Where the counters are shown to the supervisor; None without one.
         draining: Set once the server is stopping; every last response then says
             `Connection: close`.
+        date_is_stale: Nobody keeps the Date field true for the moment: `renew_date` must be called
+            before a response.
+        idle: The connections that wait for their next request.
         observed: Whether anybody wants to be told of each request.
         speaks_websocket: Whether an upgrade to WebSocket is taken up.
     """
 
     __slots__ = (
         "_emptied",
+        "_templates",
         "_warned",
         "access_log",
         "app",
         "config",
         "connections",
         "context",
+        "date_is_stale",
         "defaults",
         "draining",
         "faults",
         "head_limits",
+        "idle",
         "lifecycle",
         "lifespan_state",
         "loop",
@@ -167,8 +173,11 @@ class Service:
             ),
             loop,
         )
+        self.date_is_stale = True
+        self.idle = self.sweeper.deadlines[Wait.KEEP_ALIVE]
         self.faults = FaultLog()
         self.slot: Slot | None = None
+        self._templates: dict[tuple[Address | None, str, Lane], Scope] = {}
         self._warned: set[str] = set()
         self._emptied: asyncio.Event | None = None
 
@@ -183,6 +192,18 @@ class Service:
         self.connections.discard(connection)
         if self._emptied is not None:
             self._check_emptied()
+
+    def scope_template(self, server: Address | None, scheme: str, lane: Lane) -> Scope:
+        """What the scopes of all connections to one of our addresses have in common."""
+        key = (server, scheme, lane)
+        template = self._templates.get(key)
+        if template is None:
+            if len(self._templates) >= TEMPLATES_COUNT:  # a wildcard may stand for many addresses
+                self._templates.clear()
+            template = self._templates[key] = scope_template(
+                server=server, scheme=scheme, root_path=self.config.root_path, lane=lane
+            )
+        return template
 
     def start(
         self, coro: Coroutine[Any, Any, None], context: contextvars.Context
@@ -216,12 +237,24 @@ class Service:
         self._check_emptied()
         await self._emptied.wait()
 
+    def renew_date(self) -> None:
+        """Build the Date field now and once a second, for as long as there is something to do."""
+        self.defaults.lines()
+        self.date_is_stale = False
+        self.loop.call_later(1.0 - time.time() % 1.0, self._date_passed)
+
+    def _date_passed(self) -> None:
+        if self.tasks:  # what is being served will want the time of its end
+            self.renew_date()
+        else:
+            self.date_is_stale = True
+
     def publish(self) -> None:
         """Show the counters to the supervisor."""
         if self.slot is not None:
             counters = self.slot.counters
-            counters[REQUESTS] = self.stats.ended
-            counters[IN_FLIGHT] = self.stats.begun - self.stats.ended
+            counters[REQUESTS] = self.stats.requests
+            counters[IN_FLIGHT] = len(self.tasks)
             counters[CONNECTIONS] = len(self.connections)
             counters[WEBSOCKETS] = self.stats.websockets
             counters[REJECTED] = self.stats.rejected
@@ -250,7 +283,7 @@ class Service:
         cause: str,
     ) -> None:
         """The response is complete, or was given up for `cause`."""
-        now = self.loop.time()
+        now = time.monotonic()
         status = CLIENT_LEFT if exchange.lost else exchange.status
         if self.access_log is not None:
             self.access_log.record(
