@@ -12,12 +12,13 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Final, NoReturn, TypeAlias, assert_never
 
 from serval.channel import ChildChannel
 from serval.errors import ExitStatus, StartupError
+from serval.outlook import Companion, Outlook, ServerState
 from serval.scoreboard import Scoreboard, WorkerState
 from serval.supervisor.actions import (
     Action,
@@ -111,6 +112,7 @@ class Supervisor:
         entry: What a worker does, after the fork; it never returns.
         reloader: Gives what new workers run on, on SIGHUP; None for what is there already.
         unlisten: Closes the parent's listening sockets, before the workers are told to stop.
+        companions: What else gets its turn in the loop.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Supervisor:
         inbox: SignalInbox,
         reloader: Reloader | None = None,
         unlisten: Callable[[], None] = lambda: None,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self.scoreboard = scoreboard
         self._plan = Plan(settings, slot_count=len(scoreboard))
@@ -130,6 +133,8 @@ class Supervisor:
         self._entries = {1: entry}  # by generation: a reload that fails goes back to its own
         self._reloader = reloader
         self._unlisten = unlisten
+        self._companions = companions
+        self._reloads = 0
         self._inbox = inbox
         self._pipes = _Pipes()
         self._selector = selectors.DefaultSelector()
@@ -140,6 +145,9 @@ class Supervisor:
         """Supervise until no worker is left; in the parent only does this return."""
         self._selector.register(self._inbox, selectors.EVENT_READ)
         self._selector.register(self._pipes.bell_reader, selectors.EVENT_READ)
+        for companion in self._companions:
+            if companion.fileno() >= 0:
+                self._selector.register(companion, selectors.EVENT_READ)
         try:
             self._do(self._plan.start(time.monotonic()))
             while self._status is None:
@@ -150,8 +158,8 @@ class Supervisor:
             self._pipes.close()
 
     def _turn(self) -> None:
-        """Sleep, then act: the operator first, then the children, then the clock."""
-        deadline = self._plan.deadline
+        """Sleep, then act: the operator first, then the children, the clock, the companions."""
+        deadline = min([self._plan.deadline, *(one.deadline for one in self._companions)])
         sleep = min(max(deadline - time.monotonic(), 0.0), _LONGEST_SLEEP_SECONDS)
         self._selector.select(None if deadline == inf else sleep)
         self._pipes.drain_bell()
@@ -161,6 +169,32 @@ class Supervisor:
             self._observe(child.index)
         self._reap()
         self._do(self._plan.tick(time.monotonic()))
+        for companion in self._companions:
+            companion.turn(self, time.monotonic())
+
+    # --- what companions may ask --------------------------------------------------------------
+
+    def outlook(self) -> Outlook:
+        """How things are now."""
+        return self._plan.outlook(reloads=self._reloads)
+
+    def ask_reload(self) -> str:
+        """Begin what SIGHUP begins; returns why it cannot be, or nothing."""
+        if self.outlook().state is ServerState.STOPPING:
+            return "the server is stopping"
+        return self._reload()
+
+    def ask_scale(self, workers: int) -> str:
+        """Want so many workers; returns why that cannot be, or nothing."""
+        outlook = self.outlook()
+        if outlook.state is ServerState.STOPPING:
+            return "the server is stopping"
+        if not 1 <= workers <= outlook.workers_limit:
+            return f"workers can be 1 to {outlook.workers_limit} without a restart, not {workers}"
+        self._do(self._plan.scale(workers, time.monotonic()))
+        return ""
+
+    # --- what has happened --------------------------------------------------------------------
 
     def _obey(self, signum: signal.Signals) -> None:
         if signum in _WISHES:
@@ -171,16 +205,19 @@ class Supervisor:
             for child in self._plan.children:
                 _send(child.pid, signum)
 
-    def _reload(self) -> None:
+    def _reload(self) -> str:
+        """Read the configuration and begin to replace the workers; returns why not, or nothing."""
+        self._reloads += 1
         settings, entry = self._settings, self._entry
         if self._reloader is not None:
             try:
                 settings, entry = self._reloader()
             except StartupError as exc:
                 _log.error("reload failed, the workers go on as they are: %s", exc)
-                return
+                return str(exc)
         self._settings, self._entry = settings, entry
         self._do(self._plan.reload(settings, time.monotonic()))
+        return ""
 
     def _observe(self, index: int) -> None:
         """Tell the plan what a child says of itself."""
@@ -272,6 +309,8 @@ class Supervisor:
             self._inbox.close_in_child()
             self._selector.close()
             self._pipes.close_in_child()
+            for companion in self._companions:
+                companion.close_in_child()
             slot = self.scoreboard.slot(spawn.index)
             slot.pid = os.getpid()
             channel = ChildChannel(

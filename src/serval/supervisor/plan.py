@@ -5,12 +5,13 @@ seconds.  A `Spawn` is always the last action of its list and must be answered a
 `spawned` or `not_spawned`.
 """
 
+from collections import Counter
 from dataclasses import dataclass
-from enum import Enum, auto
 from math import inf
 from typing import Final
 
 from serval.errors import ExitStatus
+from serval.outlook import Outlook, ServerState
 from serval.scoreboard import WorkerState
 from serval.supervisor.actions import (
     Action,
@@ -45,12 +46,6 @@ class _Era:
     target: int
 
 
-class _Progress(Enum):
-    STARTING = auto()
-    RELOADING = auto()
-    STEADY = auto()
-
-
 class Plan:
     """The one place that decides about the life and death of children.
 
@@ -70,9 +65,10 @@ class Plan:
         self._backoff = Backoff()
         self._held_until = 0.0  # no fork before that; 0.0 where nothing holds it up
         self._began_at = 0.0
-        self._progress = _Progress.STARTING
+        self._progress = ServerState.BOOTING
         self._stage = Stage.RUNNING
         self._status = ExitStatus.OK
+        self._exits: Counter[str] = Counter()
         self._actions: list[Action] = []
 
     @property
@@ -90,6 +86,17 @@ class Plan:
     def deadline(self) -> float:
         """When `tick` has something to do though nothing happens; infinity for never."""
         return min([self._held_until or inf, *(c.due_at for c in self._children.values())])
+
+    def outlook(self, *, reloads: int) -> Outlook:
+        """How far the server is; `reloads` is how often that was asked for, in vain or not."""
+        return Outlook(
+            state=self._progress if self._stage is Stage.RUNNING else ServerState.STOPPING,
+            generation=self._generation,
+            workers_wanted=self._target,
+            workers_limit=max(self.slot_count // 2, 1),
+            reloads=reloads,
+            exits=dict(self._exits),
+        )
 
     # --- what has happened --------------------------------------------------------------------
 
@@ -140,6 +147,7 @@ class Plan:
             return []
         del self._children[child.index]
         verdict = VERDICTS[child.phase]
+        self._exits[verdict.name.lower()] += 1
         self._say(self._gravity(verdict, death), obituary(child, death, now))
         if self._stage is not Stage.RUNNING:
             self._note_status(verdict, death)
@@ -155,7 +163,13 @@ class Plan:
             self._stop_all(stage, now)
             self._say("info", NOTICES[stage].format(self._settings.graceful_seconds))
         elif self._stage is Stage.RUNNING:
-            self._resize(1 if wish is Wish.MORE else -1)
+            self._resize(self._target + (1 if wish is Wish.MORE else -1))
+        return self._settle(now)
+
+    def scale(self, workers: int, now: float) -> list[Action]:
+        """The operator wants so many workers."""
+        if self._stage is Stage.RUNNING:
+            self._resize(workers)
         return self._settle(now)
 
     def reload(self, settings: Settings, now: float) -> list[Action]:
@@ -169,8 +183,8 @@ class Plan:
         self._settings = settings
         self._newest_generation += 1
         self._generation = self._newest_generation
-        if self._progress is _Progress.STEADY:
-            self._progress = _Progress.RELOADING
+        if self._progress is ServerState.RUNNING:
+            self._progress = ServerState.RELOADING
         self._say("info", f"reloading: generation {self._generation} replaces the workers")
         return self._settle(now)
 
@@ -184,7 +198,7 @@ class Plan:
                 child.due_at = now + (settings.heartbeat_seconds or inf)
                 if child.generation == self._generation:
                     self._fallback = None
-                if before is Phase.BOOTING and self._progress is not _Progress.STARTING:
+                if before is Phase.BOOTING and self._progress is not ServerState.BOOTING:
                     self._say("info", f"{child} is ready after {now - child.started_at:.1f} s")
                 if child.phase is Phase.RETIRING:
                     self._say("info", f"{child} asks to be replaced")
@@ -232,7 +246,7 @@ class Plan:
         self._children[index] = Child(
             index,
             self._generation,
-            first=self._progress is _Progress.STARTING,
+            first=self._progress is ServerState.BOOTING,
             started_at=now,
             due_at=now + startup + SLACK_SECONDS if startup else inf,
         )
@@ -268,7 +282,7 @@ class Plan:
         self._generation, self._target = fallback.generation, fallback.target
         self._settings = fallback.settings
         self._fallback = None
-        self._progress = _Progress.STEADY
+        self._progress = ServerState.RUNNING
 
     def _note_death(self, now: float, *, counts: bool) -> None:
         """Give up when children die too often, else make the next fork wait."""
@@ -333,9 +347,9 @@ class Plan:
                     child.due_at = inf
                     self._tell(child, Order.KILL)
 
-    def _resize(self, by: int) -> None:
+    def _resize(self, wanted: int) -> None:
         # Twice the slots, so that every worker could be in replacement.
-        self._target = min(max(self._target + by, 1), max(self.slot_count // 2, 1))
+        self._target = min(max(wanted, 1), max(self.slot_count // 2, 1))
         self._say("info", f"{_workers(self._target)} wanted")
 
     def _settle(self, now: float) -> list[Action]:
@@ -363,15 +377,15 @@ class Plan:
         elif len(alive) == len(self._children):  # nobody is still leaving
             if any(map(self._is_outdated, alive)):
                 self._spawn(now)
-            elif self._progress is _Progress.RELOADING:
-                self._progress = _Progress.STEADY
+            elif self._progress is ServerState.RELOADING:
+                self._progress = ServerState.RUNNING
                 count = _workers(len(alive))
                 self._say("info", f"reloaded: {count} of generation {self._generation}")
 
     def _announce_start(self, now: float) -> None:
-        if self._progress is _Progress.STARTING:
+        if self._progress is ServerState.BOOTING:
             behind = any(c.generation != self._generation for c in self._children.values())
-            self._progress = _Progress.RELOADING if behind else _Progress.STEADY
+            self._progress = ServerState.RELOADING if behind else ServerState.RUNNING
             count = _workers(len(self._children))
             self._say("info", f"ready: {count} after {now - self._began_at:.2f} s")
 
