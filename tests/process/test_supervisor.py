@@ -216,8 +216,8 @@ def test_a_new_worker_is_ready_before_the_old_one_is_told_to_stop() -> None:
         program.signal(signal.SIGHUP)
         program.expect("reloaded")
 
-        new = program.text.index("worker 1 of generation 2")
-        assert new < program.text.index(f"pid {old}: SIGTERM")
+        ready = program.text.index("is ready after")
+        assert ready < program.text.index(f"pid {old}: SIGTERM")
 
 
 def test_a_new_generation_that_does_not_boot_leaves_the_old_one_serving() -> None:
