@@ -13,14 +13,18 @@ from serval.header_lines import parse_header
 from serval.layers import Rivals, Sources, layers_of, merged
 from serval.net.bind import Bind, TcpBind, parse_bind
 from serval.options import Alias, Group, fault, option, options_of, seconds, size
-from serval.service_settings import ServiceSettings, service_faults
+from serval.proxy_settings import ProxySettings, proxy_faults
+from serval.service_settings import service_faults
 
-_RIVALS: Final = (Rivals(frozenset({"bind"}), frozenset({"host", "port"})),)
+_RIVALS: Final = (
+    Rivals(frozenset({"bind"}), frozenset({"host", "port"})),
+    Rivals(frozenset({"proxy_hops"}), frozenset({"forwarded_allow_ips"})),
+)
 _DEFAULT_BIND: Final = TcpBind("127.0.0.1", 8000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig(ServiceSettings):
+class ServerConfig(ProxySettings):
     """All settings, flat; made by `load` from what an operator gave, or by an embedder directly.
 
     Durations are seconds and sizes bytes; a value is checked when the object is made.
@@ -268,7 +272,12 @@ class ServerConfig(ServiceSettings):
             )
         self._check_binds()
         self._check_headers()
-        for name, found in service_faults(self, self.binds, self.workers):
+        for name, found in (
+            *service_faults(self, self.binds, self.workers),
+            *proxy_faults(
+                self, root_path=self.root_path, trust_origin=self.origin("forwarded_allow_ips")
+            ),
+        ):
             raise ConfigError(f"{self._named(name)} {found}")
 
     def _check_binds(self) -> None:

@@ -33,6 +33,7 @@ class Group(Enum):
     TIMEOUTS = "Timeouts"
     LIMITS = "Limits"
     HTTP = "HTTP"
+    PROXIES = "Behind a proxy"
     WEBSOCKET = "WebSocket"
     LOGGING = "Logging"
 

@@ -109,6 +109,8 @@ EXAMPLES = {
 
 def companions(one: Option) -> list[str]:
     """The flags without which a flag says nothing."""
+    if one.name == "proxy_protocol_from":
+        return ["--proxy-protocol", "v2"]
     return ["--bind", "unix:x"] if one.name.startswith("uds_") else []
 
 
@@ -121,6 +123,8 @@ def test_each_flag_is_understood_and_named_as_the_origin(server: FakeServer, one
         "admin_bind": "unix:/x",
         "umask": "027",
         "uds_mode": "600",
+        "forwarded_headers": "forwarded",
+        "proxy_protocol_from": "10.0.0.1",
     }
     Path("x.env").touch()
     if one.is_switch:
@@ -141,7 +145,12 @@ def test_each_flag_is_understood_and_named_as_the_origin(server: FakeServer, one
 def test_each_alias_is_understood_and_named_as_the_origin(
     server: FakeServer, one: Option, flag: str
 ) -> None:
-    special = {"--fd": "3", "--env-files": "x.env", "--uds-permissions": "600"}
+    special = {
+        "--fd": "3",
+        "--env-files": "x.env",
+        "--uds-permissions": "600",
+        "--proxy-allow-from": "10.0.0.1",
+    }
     Path("x.env").touch()
     value = special.get(flag) or [*one.choices, EXAMPLES.get(one.kind, "x")][0]
 

@@ -120,6 +120,7 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
         self._transport = transport
         if self.client is None:
             self.client = peer_address(transport.get_extra_info("peername"))
+            self._amend = self.service.proxies.amend_for(self.client)
         if self.server is None:
             self.server = local_address(transport.get_extra_info("socket"))
             self._template = self.service.scope_template(self.server, self.scheme, self.lane)

@@ -67,6 +67,7 @@ class HttpConnection(ABC):
     """
 
     __slots__ = (
+        "_amend",
         "_corked",
         "_discarded_bytes",
         "_ending",
@@ -107,6 +108,7 @@ class HttpConnection(ABC):
         self.keep_alive = not service.draining
         self.connection_id = next(_ids)
         self._template = service.scope_template(server, self.scheme, self.lane)
+        self._amend = service.proxies.amend_for(client)
         self._scope: Scope = {}
         self._started_at = 0.0
         self._corked = False
@@ -171,6 +173,8 @@ class HttpConnection(ABC):
         self._corked = True
         service = self.service
         scope = http_scope(self._template, self.client, request, service.lifespan_state)
+        if self._amend is not None:
+            self._amend(scope)
         self.begin(request, scope)
         self._corked = False
         if self._out:
@@ -303,6 +307,8 @@ class HttpConnection(ABC):
 
     def _begin(self, request: RequestReceived) -> None:
         scope = http_scope(self._template, self.client, request, self.service.lifespan_state)
+        if self._amend is not None:
+            self._amend(scope)
         if request.upgrade == b"websocket" and self.service.speaks_websocket:
             self._detach()
             self._hand_over(request, websocket_scope(scope))

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from serval.access_log import AccessLog
 from serval.asgi.exchange import Exchange
+from serval.asgi.proxy import Proxies, ProxyRules
 from serval.asgi.scope import scope_template
 from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
@@ -120,6 +121,7 @@ class Service:
         "lifespan_state",
         "loop",
         "observed",
+        "proxies",
         "speaks_websocket",
         "stats",
         "slot",
@@ -149,6 +151,7 @@ class Service:
         self.tasks: set[asyncio.Task[None]] = set()
         self.draining = False
         self.speaks_websocket = True
+        self.proxies = Proxies(_proxy_rules(config))
         self.head_limits = HeadLimits(
             request_line_bytes=config.limit_request_line,
             field_bytes=config.limit_header_field,
@@ -201,7 +204,7 @@ class Service:
             if len(self._templates) >= TEMPLATES_COUNT:  # a wildcard may stand for many addresses
                 self._templates.clear()
             template = self._templates[key] = scope_template(
-                server=server, scheme=scheme, root_path=self.config.root_path, lane=lane
+                server=server, scheme=scheme, root_path=self.proxies.root_path, lane=lane
             )
         return template
 
@@ -330,3 +333,14 @@ class Service:
             self.lifecycle.record(event)
         except Exception:
             logger.exception("the lifecycle collector failed on %r", event)
+
+
+def _proxy_rules(config: ServerConfig) -> ProxyRules:
+    return ProxyRules(
+        trust=config.proxies,
+        hops=config.proxy_hops,
+        headers=frozenset(name.encode() for name in config.believed_headers),
+        strip=config.forwarded_strip,
+        root_path=config.root_path,
+        path_is_whole=config.root_path_mode == "keep",
+    )
