@@ -55,6 +55,19 @@ def test_a_bad_line_is_refused_for_what_comes_first_whatever_the_cuts(
     assert (refusal.value.reason, refusal.value.offset) == (reason, 50)
 
 
+@pytest.mark.parametrize("data", [b"a\rb", b"a\rb\r\n", b"a\n", b"123456789", b"123456789\r\n"])
+def test_a_bad_line_is_refused_again_if_asked_again(data: bytes) -> None:
+    finder = LineFinder()
+    reasons = []
+
+    for _ in range(2):
+        with pytest.raises(PeerError) as refusal:
+            finder.next_line(data, 0, 0, allowed=8, reason="field-too-long")
+        reasons.append(refusal.value.reason)
+
+    assert reasons[0] == reasons[1]
+
+
 def test_one_line_follows_the_other() -> None:
     finder = LineFinder()
     data = b"a\r\nbc\r\n"

@@ -107,15 +107,26 @@ class _Log:
 
 
 def drive(
-    pieces: Iterable[bytes], limits: HeadLimits | None = None, max_body_bytes: int = 0
+    pieces: Iterable[bytes],
+    limits: HeadLimits | None = None,
+    max_body_bytes: int = 0,
+    *,
+    short_way: bool = False,
 ) -> Outcome:
-    """Feed the pieces, then the end of the input, as a server does that answers at once."""
+    """Feed the pieces, then the end of the input, as a server does that answers at once.
+
+    Args:
+        short_way: Ask `take_request` first, as a connection does between two requests.
+    """
     protocol = H1Protocol(limits or HeadLimits(), max_body_bytes=max_body_bytes)
     log = _Log()
     waiting = iter(pieces)
     try:
         for piece in waiting:
-            protocol.receive_data(piece)
+            if not short_way:
+                protocol.receive_data(piece)
+            elif (request := protocol.take_request(piece)) is not None:
+                log.take(request)
             if not _read_all(protocol, log):
                 rest = protocol.trailing_data + b"".join(waiting)
                 return Outcome(log.finish(), None, rest)

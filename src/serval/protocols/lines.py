@@ -31,28 +31,26 @@ class LineFinder:
             reason: What to refuse a longer one for.
 
         Raises:
-            PeerError: The line is too long, ends with LF alone, or holds a CR before its end.
+            PeerError: The line is too long, ends with LF alone, or holds a CR before its end; the
+                same again if asked again.
         """
         end = data.find(b"\n", start + self._searched)
-        if end >= 0:
-            line = bytes(data[start:end])
-            self._searched = 0
-            stray, length = line.find(b"\r", 0, -1), len(line) - line.endswith(b"\r")
-        elif (arrived := len(data) - start) > 0:
-            line = b""
-            # A CR that came last may be the first half of the line's end.
-            length = arrived - (data[-1] == _CR)
-            stray = data.find(b"\r", start + max(0, self._searched - 1), len(data) - 1) - start
-            self._searched = arrived
-        else:
+        arrived = (end if end >= 0 else len(data)) - start
+        if arrived <= 0 and end < 0:
             return None
+        # A CR that comes last is the first half of the line's end, or may become it.
+        last = start + arrived - 1
+        length = arrived - (data[last] == _CR) if arrived else 0
+        stray = data.find(b"\r", start + max(0, self._searched - 1), max(last, start)) - start
         # In the order in which the bytes arrive, so that no cut changes the verdict.
         if 0 <= stray <= allowed:
             raise refusal("bare-cr", bytes(data[start : start + 64]), origin)
         if length > allowed:
             raise refusal(reason, bytes(data[start : start + 64]), origin)
         if end < 0:
+            self._searched = arrived
             return None
-        if not line.endswith(b"\r"):
-            raise refusal("bare-lf", bytes(data[start : end + 1]), origin)
-        return line[:-1]
+        if length == arrived:
+            raise refusal("bare-lf", bytes(data[start : start + 64]), origin)
+        self._searched = 0
+        return bytes(data[start:last])
