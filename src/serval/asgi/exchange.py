@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
+from serval.asgi.disconnects import only_disconnects
 from serval.asgi.types import Message
 from serval.errors import AppError, ClientDisconnected
 from serval.protocols.events import RequestReceived
@@ -17,8 +18,8 @@ from serval.protocols.response import (
     CONTINUE,
     KEEP_ALIVE,
     LAST_CHUNK,
-    ResponseHead,
     ResponseDefaults,
+    ResponseHead,
     early_hints,
     response_head,
     trailer_section,
@@ -330,23 +331,17 @@ class Exchange:
 
     def _connection_line(self, close: bool) -> bytes:
         """Decide whether the connection lives on, and say so (RFC 9112 section 9.3)."""
-        if close or not (self.keep_alive and self._lane.keep_alive):
-            self.keep_alive = False
-            return CLOSE
-        if self.input is _ARRIVING or self.framing is not _LENGTH:
-            self._reconsider_keep_alive()
-            if not self.keep_alive:
-                return CLOSE
-        return b"" if self.request.http_version == "1.1" else KEEP_ALIVE
-
-    def _reconsider_keep_alive(self) -> None:
-        """Give the connection up where this response leaves it in no usable state."""
         if (
-            self.framing is Framing.CLOSE
+            close
+            or not self._lane.keep_alive
+            or self.framing is Framing.CLOSE
             or self.status < 200
             or (self.input is Input.ARRIVING and not self._rest_is_small())
         ):
             self.keep_alive = False
+        if not self.keep_alive:
+            return CLOSE
+        return b"" if self.request.http_version == "1.1" else KEEP_ALIVE
 
     def _rest_is_small(self) -> bool:
         """Whether what is missing of the request will be read and dropped, if need be."""
@@ -437,7 +432,7 @@ class Exchange:
         Returns:
             What was wrong, for the log, or an empty string where nothing was.
         """
-        if error is not None and self._escaped_disconnect(error):
+        if error is not None and self.lost and only_disconnects(error):
             error = None
         if self.phase is Phase.DONE:
             return "" if error is None else "app raised after its response"
@@ -470,20 +465,6 @@ class Exchange:
         self.framing = Framing.LENGTH
         self._head = response_head(status, ((b"content-type", b"text/plain; charset=utf-8"),))
         self._first_body(text.encode(), False)
-
-    def _escaped_disconnect(self, error: BaseException) -> bool:
-        """Whether `error` is nothing but our own `ClientDisconnected`, maybe wrapped by the app."""
-        if self._peer is not Peer.LOST:
-            return False
-        seen: set[int] = set()
-        while error is not None and id(error) not in seen:
-            if isinstance(error, ClientDisconnected):
-                return True
-            seen.add(id(error))
-            if isinstance(error, BaseExceptionGroup):
-                return all(self._escaped_disconnect(inner) for inner in error.exceptions)
-            error = error.__cause__ or error.__context__
-        return False
 
 
 _TAKE: Final[dict[str, Callable[[Exchange, Message], None]]] = {

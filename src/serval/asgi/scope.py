@@ -23,9 +23,7 @@ _TARGETS_COUNT: Final = 1024
 _TARGET_BYTES: Final = 128
 
 
-def scope_template(
-    *, server: Address | None, scheme: str, root_path: str, lane: str
-) -> Scope:
+def scope_template(*, server: Address | None, scheme: str, root_path: str, lane: str) -> Scope:
     """What the scopes of many requests have in common; `http_scope` makes each from it.
 
     Args:

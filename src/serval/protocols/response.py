@@ -67,7 +67,7 @@ _NAMES_COUNT: Final = 1024
 
 # Whole heads by the very status and pairs they were made of: most routes answer with the same.
 # 256 heads of at most 2 KiB, begun anew when full.
-_HEADS: dict[tuple[object, ...], ResponseHead] = {}
+_HEADS: dict[tuple[int, tuple[tuple[bytes, bytes], ...]], ResponseHead] = {}
 _HEADS_COUNT: Final = 256
 _HEAD_BYTES: Final = 2048
 
@@ -104,22 +104,24 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Respon
             holds CR, LF or NUL, either is not bytes, or Content-Length is repeated or not a
             decimal number.
     """
-    key = (status, *headers)
+    given = tuple(headers)
     try:
-        return _HEADS[key]
-    except (KeyError, TypeError):
+        return _HEADS[status, given]
+    except (KeyError, TypeError):  # TypeError: pairs that are lists, as ASGI allows
         pass
-    pairs = tuple((name, value) for name, value in key[1:])
+    pairs = tuple((name, value) for name, value in given)
     line = status_line(status)
     lines, length, close, own = _field_lines(pairs)
     bodiless = status < 200 or status in _BODILESS
-    plain = length is not None and length <= JOIN_BYTES and not (bodiless or close)
-    head = ResponseHead(line + lines, bodiless, length if plain else -1, length, close, own)
+    plain_bytes = -1
+    if length is not None and length <= JOIN_BYTES and not (bodiless or close):
+        plain_bytes = length
+    head = ResponseHead(line + lines, bodiless, plain_bytes, length, close, own)
     # A mutable value would change under us, and True would be found for 1.
     if len(lines) <= _HEAD_BYTES and type(status) is int and _are_bytes(pairs):
         if len(_HEADS) >= _HEADS_COUNT:
             _HEADS.clear()
-        _HEADS[status, *pairs] = head
+        _HEADS[status, pairs] = head
     return head
 
 

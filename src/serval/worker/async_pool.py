@@ -7,8 +7,8 @@ An `AsyncPool` also works alone: construct it, `run()` it in a thread, hand it s
 
 import asyncio
 import logging
-import ssl
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,14 +22,15 @@ from serval.lifecycle import Lane, LifecycleCollector
 from serval.net.addresses import local_address, peer_address
 from serval.net.listeners import Listener
 from serval.protocols.events import RequestReceived
-from serval.protocols.sections import HeadLimits
 from serval.protocols.http1 import H1Protocol
-from serval.worker.connection import HIGH_WATER_BYTES, HttpConnection, State
+from serval.protocols.sections import HeadLimits
+from serval.worker.connection import HttpConnection
 from serval.worker.deadlines import Wait
 from serval.worker.drain import drain
 from serval.worker.loops import loop_factory
 from serval.worker.service import Service
 from serval.worker.websocket import WebSocketConnection, handle_websocket
+from serval.worker.wire import HIGH_WATER_BYTES, State
 
 logger = logging.getLogger("serval.error")
 
@@ -97,7 +98,7 @@ HandoffRequest: TypeAlias = StreamingHandoff | WebSocketHandoff | ConnectionHand
 class TransportConnection(HttpConnection, asyncio.Protocol):
     """An HTTP connection on an asyncio transport."""
 
-    __slots__ = ("_transport", "scheme")
+    __slots__ = ("_transport",)
 
     lane: ClassVar[Lane] = "async"
 
@@ -109,9 +110,8 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
         *,
         scheme: str = "http",
     ) -> None:
-        self.scheme = scheme
         self._transport: asyncio.Transport = _UNCONNECTED
-        super().__init__(service, client, server)
+        super().__init__(service, client, server, scheme=scheme)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport is ready."""

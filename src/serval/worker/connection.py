@@ -7,28 +7,23 @@ Everything that both lanes share; `worker/sync_worker.py` gives it a socket in a
 import asyncio
 import logging
 import time
-from abc import ABC, abstractmethod
-from enum import Enum, auto
+from abc import abstractmethod
 from http import HTTPStatus
-from itertools import count
-from typing import ClassVar, Final
+from typing import Final
 
 from serval.asgi.exchange import DISCARD_BYTES, Exchange, Framing, Input, Phase
 from serval.asgi.scope import http_scope, websocket_scope
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
-from serval.lifecycle import ConnectionClosed, ConnectionOpened, Lane
 from serval.protocols.events import BodyReceived, RequestEnded, RequestReceived
 from serval.protocols.http1 import H1Protocol
 from serval.protocols.response import plain_response
 from serval.worker.deadlines import Wait
 from serval.worker.service import Service
+from serval.worker.wire import State, Wire
 
 logger = logging.getLogger("serval.error")
 
-# Unsent bytes beyond which an application's `send` waits for the peer, and queued ones beyond
-# which they are sent without waiting for the end of the turn.
-HIGH_WATER_BYTES: Final = 65_536
 # Request body bytes that are held for an application before reading pauses.
 BODY_BUFFER_BYTES: Final = 65_536
 # Pipelined requests that are served before other connections get their turn.
@@ -37,20 +32,6 @@ PIPELINE_COUNT: Final = 64
 # hold the connection for ever: at the default 30 s, some 240 bytes a second.
 BODY_PROGRESS_BYTES: Final = 7_200
 
-_ids = count(1)
-
-
-class State(Enum):
-    """How far a connection has come on its way to its end."""
-
-    OPEN = auto()  # in the middle of a request, or serving it; as it begins
-    IDLE = auto()  # between two requests, with nothing read of the next
-    DISCARDING = auto()  # the response is out, the rest of the request is read and dropped
-    LINGERING = auto()  # our side is closed; the peer gets time to read what we said
-    CLOSING = auto()  # closed as soon as what is queued has been sent
-    CLOSED = auto()
-
-
 # Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
 _OPEN: Final = State.OPEN
 _IDLE: Final = State.IDLE
@@ -58,94 +39,49 @@ _DONE: Final = Phase.DONE
 _ARRIVING: Final = Input.ARRIVING
 
 
-class HttpConnection(ABC):
+class HttpConnection(Wire):
     """A connection that speaks HTTP/1.x; the way bytes travel is left to the lane.
 
     Attributes:
-        congested: The peer reads too slowly; `send` waits.
         keep_alive: Whether another request will be taken after the running one.
     """
 
     __slots__ = (
         "_amend",
-        "_corked",
         "_discarded_bytes",
         "_ending",
         "_input_changed",
-        "_out",
-        "_out_bytes",
         "_progress_bytes",
-        "_reading",
         "_scope",
         "_started_at",
         "_template",
-        "_wait",
-        "_writable",
-        "client",
-        "congested",
-        "connection_id",
         "exchange",
         "keep_alive",
         "parser",
-        "server",
-        "service",
-        "state",
         "task",
     )
 
-    lane: ClassVar[Lane]
-    scheme: ClassVar[str] = "http"
-
-    def __init__(self, service: Service, client: Address | None, server: Address | None) -> None:
-        self.service = service
-        self.client = client
-        self.server = server
+    def __init__(
+        self,
+        service: Service,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "http",
+    ) -> None:
+        super().__init__(service, client, server, scheme=scheme)
         self.parser = H1Protocol(service.head_limits, max_body_bytes=service.config.max_body_size)
-        self.state = State.OPEN
         self.exchange: Exchange | None = None
         self.task: asyncio.Task[None] | None = None
-        self.congested = False
         self.keep_alive = not service.draining
-        self.connection_id = next(_ids)
-        self._template = service.scope_template(server, self.scheme, self.lane)
+        self._template = service.scope_template(server, scheme, self.lane)
         self._amend = service.proxies.amend_for(client)
         self._scope: Scope = {}
         self._started_at = 0.0
-        self._corked = False
         self._ending = service.draining
-        self._out: list[bytes | memoryview] = []
-        self._out_bytes = 0
-        self._reading = True
-        self._wait: Wait | None = None
         self._discarded_bytes = 0
         self._progress_bytes = 0
         self._input_changed: asyncio.Event | None = None
-        self._writable: asyncio.Event | None = None
-        service.opened(self)
-        if service.lifecycle is not None:
-            service.tell(ConnectionOpened(self.connection_id, self.lane, service.loop.time()))
-
-    # What a lane supplies.
-
-    @abstractmethod
-    def flush(self) -> None:
-        """Give what is queued in `_out` to the socket, as far as it takes it."""
-
-    @abstractmethod
-    def _set_reading(self, reading: bool) -> None:
-        """Let bytes of the peer come in, or stay where they are."""
-
-    @abstractmethod
-    def _shut_output(self) -> None:
-        """Tell the peer that nothing more will come, and go on reading."""
-
-    @abstractmethod
-    def _close_wire(self, *, reset: bool) -> None:
-        """Close the socket for good; with `reset`, so that the peer sees an error."""
-
-    @abstractmethod
-    def _take_late_bytes(self) -> bool:
-        """Read once without waiting; whether there was anything to read."""
 
     @abstractmethod
     def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
@@ -237,7 +173,7 @@ class HttpConnection(ABC):
             event = parser.next_event()
             if event is None:
                 return
-            if type(event) is RequestReceived:
+            if isinstance(event, RequestReceived):
                 self._begin(event)
             else:
                 self._take_body(event)
@@ -336,7 +272,7 @@ class HttpConnection(ABC):
         error: BaseException | None = None
         try:
             await self.service.app(scope, exchange.receive, exchange.send)
-        except BaseException as raised:  # noqa: BLE001 - nothing of an application may end a worker
+        except BaseException as raised:
             error = raised
         if error is not None or exchange.phase is not _DONE:
             self._app_ended(exchange, scope, error)
@@ -353,33 +289,7 @@ class HttpConnection(ABC):
         self.parser.start_next_cycle()
         self.state = _OPEN
 
-    def _detach(self) -> None:
-        """Leave the connection to another owner; the socket stays open."""
-        self._wait_for(None)
-        self.state = State.CLOSED
-        self.service.closed(self)
-
     # The lane of the running exchange.
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the response: at the end of the turn, or at once when they are many."""
-        self.queue(data)
-        if self._out_bytes >= HIGH_WATER_BYTES:
-            self.flush()
-        elif not self._corked and len(self._out) == 1:
-            self.service.loop.call_soon(self.flush)
-
-    def queue(self, data: bytes) -> None:
-        """Keep bytes of the response for the next flush."""
-        self._out.append(data)
-        self._out_bytes += len(data)
-
-    async def writable(self) -> None:
-        """Wait until the peer has read what was written, or is gone."""
-        while self.congested:
-            if self._writable is None:
-                self._writable = asyncio.Event()
-            await self._writable.wait()
 
     async def input_changed(self) -> None:
         """Wait until the exchange has something new to tell the application."""
@@ -448,41 +358,7 @@ class HttpConnection(ABC):
         if event is not None:
             event.set()
 
-    def _all_sent(self) -> None:
-        """What had to wait for the peer to read has left."""
-        self.service.sweeper.stop(Wait.WRITE, self)
-        self._uncongested()
-        if self.state is State.CLOSING:
-            self.drop()
-        elif self.state is State.LINGERING:
-            self._shut_output()
-
-    def _uncongested(self) -> None:
-        self.congested = False
-        event, self._writable = self._writable, None
-        if event is not None:
-            event.set()
-
-    def _pause_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._set_reading(False)
-
-    def _resume_reading(self) -> None:
-        if not self._reading and self.state is not State.CLOSED:
-            self._reading = True
-            self._set_reading(True)
-
     # Deadlines.
-
-    def _wait_for(self, wait: Wait | None) -> None:
-        sweeper = self.service.sweeper
-        if self._wait is not wait:
-            if self._wait is not None:
-                sweeper.stop(self._wait, self)
-            self._wait = wait
-        if wait is not None:
-            sweeper.start(wait, self)
 
     def expired(self, wait: Wait, *, late: bool) -> None:
         """A wait of this connection has lasted as long as it may.
@@ -518,44 +394,8 @@ class HttpConnection(ABC):
         if self.state not in (State.LINGERING, State.CLOSED):
             self._linger()
 
-    def _linger(self) -> None:
-        """Close our side and let the peer read: an answer must not be lost to a reset."""
-        self.state = State.LINGERING
-        self._wait_for(Wait.LINGER)
-        self.flush()
-        if self.state is State.LINGERING:
-            if not self._out:
-                self._shut_output()
-            self._resume_reading()
-
-    def close(self) -> None:
-        """Close the connection after what is queued has been sent."""
-        if self.state is State.CLOSED:
-            return
-        self.state = State.CLOSING
-        self.flush()
-        if not self._out:
-            self.drop()
-
-    def drop(self, *, reset: bool = False) -> None:
-        """Close the connection now; what is not yet sent is lost.
-
-        Args:
-            reset: Let the peer see an error (RST), not an end.
-        """
-        if self.state is State.CLOSED:
-            return
-        self.state = State.CLOSED
-        self._out.clear()
-        self._wait_for(None)
-        self.service.sweeper.stop(Wait.WRITE, self)
-        self._uncongested()
+    def _closed(self) -> None:
         self._wake_receivers()
-        self._close_wire(reset=reset)
-        self.service.closed(self)
-        if self.service.lifecycle is not None:
-            at = self.service.loop.time()
-            self.service.tell(ConnectionClosed(self.connection_id, self.lane, at))
 
     # The stop of the server.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Final
+from typing import Any, Final
 
 from serval.worker.service import Service
 
@@ -56,7 +56,7 @@ async def drain(
 
 async def _emptied_within(service: Service, seconds: float, hurry: asyncio.Event | None) -> bool:
     """Whether the service came to rest in time."""
-    waits = [asyncio.ensure_future(service.emptied())]
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(service.emptied())]
     if hurry is not None:
         waits.append(asyncio.ensure_future(hurry.wait()))
     await asyncio.wait(waits, timeout=max(seconds, 0.0), return_when=asyncio.FIRST_COMPLETED)

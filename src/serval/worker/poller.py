@@ -5,14 +5,20 @@ registrations and all.
 """
 
 import select
-import sys
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 # The bits of an event, the same on every platform; on Linux they are epoll's own.
 READ: Final = 0x001
 WRITE: Final = 0x004
 BROKEN: Final = 0x008 | 0x010  # an error, or both directions shut; reported unasked
 PEER_SHUT: Final = 0x2000  # the peer has shut its sending side
+
+# kqueue(2); the values are the same on macOS and the BSDs, and the names absent on Linux.
+KQ_FILTER_READ: Final = -1
+KQ_FILTER_WRITE: Final = -2
+KQ_EV_ADD: Final = 1
+KQ_EV_DELETE: Final = 2
+KEVENT: Final[Any] = getattr(select, "kevent", None)
 
 
 class Poller(Protocol):
@@ -39,49 +45,54 @@ class Poller(Protocol):
 
 def create_poller() -> Poller:
     """The best poller of this platform."""
-    if sys.platform == "linux":
-        return select.epoll()
-    return KqueuePoller()
+    epoll = getattr(select, "epoll", None)
+    poller: Poller = KqueuePoller(select.kqueue()) if epoll is None else epoll()  # type: ignore[attr-defined,unused-ignore]  # not on Linux
+    return poller
 
 
-if sys.platform != "linux":
+class KqueuePoller:
+    """kqueue, with epoll's notion of one registration for each descriptor.
 
-    class KqueuePoller:
-        """kqueue, with epoll's notion of one registration for each descriptor."""
+    Args:
+        queue: The `select.kqueue`, which Linux does not have, nor its type.
+    """
 
-        def __init__(self) -> None:
-            self._queue = select.kqueue()
-            self._interests: dict[int, int] = {}
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+        self._interests: dict[int, int] = {}
 
-        def fileno(self) -> int:
-            return self._queue.fileno()
+    def fileno(self) -> int:
+        """The queue's descriptor."""
+        return int(self._queue.fileno())
 
-        def register(self, fd: int, interest: int) -> None:
-            self._interests[fd] = 0
-            self.modify(fd, interest)
+    def register(self, fd: int, interest: int) -> None:
+        """Begin to watch `fd`."""
+        self._interests[fd] = 0
+        self.modify(fd, interest)
 
-        def modify(self, fd: int, interest: int) -> None:
-            # A filter for reading also tells of the peer's end of file, so PEER_SHUT alone keeps
-            # it, with a low-water mark that no data reaches.
-            before, self._interests[fd] = self._interests[fd], interest
-            changes = []
-            for bit, kind in ((READ, select.KQ_FILTER_READ), (WRITE, select.KQ_FILTER_WRITE)):
-                if (before ^ interest) & bit:
-                    action = select.KQ_EV_ADD if interest & bit else select.KQ_EV_DELETE
-                    changes.append(select.kevent(fd, kind, action))
-            if changes:
-                self._queue.control(changes, 0)
+    def modify(self, fd: int, interest: int) -> None:
+        """Add and delete the filters in which the interests differ."""
+        # A read filter tells of the peer's end of file only together with data, so PEER_SHUT
+        # alone sees nothing: a client that leaves while reading is paused is noticed on resuming.
+        before, self._interests[fd] = self._interests[fd], interest
+        for bit, kind in ((READ, KQ_FILTER_READ), (WRITE, KQ_FILTER_WRITE)):
+            if (before ^ interest) & bit:
+                action = KQ_EV_ADD if interest & bit else KQ_EV_DELETE
+                self._queue.control([KEVENT(fd, kind, action)], 0)
 
-        def unregister(self, fd: int) -> None:
-            self.modify(fd, 0)
-            del self._interests[fd]
+    def unregister(self, fd: int) -> None:
+        """Delete what filters there are."""
+        self.modify(fd, 0)
+        del self._interests[fd]
 
-        def poll(self, seconds: float, count: int) -> list[tuple[int, int]]:
-            ready: dict[int, int] = {}
-            for event in self._queue.control(None, count, seconds):
-                bits = READ if event.filter == select.KQ_FILTER_READ else WRITE
-                ready[event.ident] = ready.get(event.ident, 0) | bits
-            return list(ready.items())
+    def poll(self, seconds: float, count: int) -> list[tuple[int, int]]:
+        """The ready descriptors, both filters of one merged."""
+        ready: dict[int, int] = {}
+        for event in self._queue.control(None, count, seconds):
+            bits = READ if event.filter == KQ_FILTER_READ else WRITE
+            ready[event.ident] = ready.get(event.ident, 0) | bits
+        return list(ready.items())
 
-        def close(self) -> None:
-            self._queue.close()
+    def close(self) -> None:
+        """Close the queue."""
+        self._queue.close()

@@ -1,7 +1,6 @@
 """The life of one worker: load the application, start its lifespan, serve, drain, exit status.
 
-`run_worker` is what a forked child runs, `run_here` the same without a supervisor.  Signals mean
-what the manual says: TERM stops, a second one hurries, a third one ends; QUIT stops at once.
+`run_worker` is what a forked child runs, `run_here` the same without a supervisor.
 """
 
 import asyncio
@@ -51,6 +50,9 @@ class Channel(Protocol):
     def notify(self) -> None:
         """Wake the supervisor after the slot's state has changed."""
 
+    def claim_report(self) -> bool:
+        """Whether this worker is the one to say why it and its like do not start."""
+
 
 class _StopRequested(BaseException):
     """A signal to stop came before there was a loop to stop."""
@@ -62,11 +64,10 @@ def run_worker(
     """Be a worker process; in the child, right after the fork."""
     status = ExitStatus.CRASHED
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's: the supervisor sends TERM
-        worker = WorkerProcess(config, listeners, channel.slot, channel.notify)
+        worker = WorkerProcess(config, listeners, channel)
         worker.follow_parent(channel.parent_gone_fd)
         status = worker.run((signal.SIGTERM,))
-    except BaseException:  # noqa: BLE001 - the last frame of the process: nothing may pass it
+    except BaseException:
         logger.critical("the worker died of a defect in serval", exc_info=True)
     finally:
         leave(status)
@@ -74,7 +75,7 @@ def run_worker(
 
 def run_here(config: ServerConfig, listeners: Sequence[Listener]) -> ExitStatus:
     """Serve in this process, without a supervisor, until a signal says stop."""
-    worker = WorkerProcess(config, listeners, None, lambda: None)
+    worker = WorkerProcess(config, listeners, None)
     return worker.run((signal.SIGTERM, signal.SIGINT))
 
 
@@ -94,21 +95,19 @@ class WorkerProcess:
     Args:
         config: All settings.
         listeners: Sockets to accept from.
-        slot: Where the worker says how far it is; None without a supervisor.
-        notify: Wakes the supervisor after the slot's state has changed.
+        channel: To the supervisor; None without one.
     """
 
     def __init__(
         self,
         config: ServerConfig,
         listeners: Sequence[Listener],
-        slot: Slot | None,
-        notify: Callable[[], None],
+        channel: Channel | None,
     ) -> None:
         self._config = config
         self._listeners = listeners
-        self._slot = slot
-        self._notify = notify
+        self._channel = channel
+        self._slot = None if channel is None else channel.slot
         self._stops = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: AsyncPool | None = None
@@ -127,7 +126,9 @@ class WorkerProcess:
         except _StopRequested:
             return ExitStatus.OK
         except StartupError as error:
-            logger.error("%s", error)
+            # Of several workers that fail alike, one says so.
+            if self._channel is None or self._channel.claim_report():
+                logger.error("%s", error)  # noqa: TRY400 - it holds what traceback there is to show
             return error.exit_status
         finally:
             self._report(WorkerState.STOPPED)
@@ -148,13 +149,14 @@ class WorkerProcess:
         # What the import left behind lives as long as the worker: the collector need not look.
         gc.collect()
         gc.freeze()
-        return loaded.app
+        app: ASGIApp = loaded.app
+        return app
 
     async def _main(self, app: ASGIApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
         loop = asyncio.get_running_loop()
         self._loop = loop
         pool = self._pool = AsyncPool(self._config, app)
-        access_log = open_access_log(self._config, loop.call_soon)
+        access_log = open_access_log(self._config, lambda flush: _soon(loop, flush))
         service = pool.open(access_log=access_log)
         service.slot = self._slot
         stopping = asyncio.Event()
@@ -213,7 +215,7 @@ class WorkerProcess:
         try:
             await lifespan.shutdown()
         except LifespanShutdownError as error:
-            logger.error("%s", error)
+            logger.error("%s", error)  # noqa: TRY400 - likewise
             return error.exit_status
         finally:
             if access_log is not None:
@@ -223,11 +225,17 @@ class WorkerProcess:
     # Stop.
 
     def _stop_requested(self, stopping: asyncio.Event) -> None:
-        self._stops += 1
+        """TERM, or INT: the first stops, the second hurries, the third ends.
+
+        Under a supervisor only the first counts: that one sends QUIT to hurry us, while systemd
+        and a terminal signal the whole group besides.
+        """
         stopping.set()
-        assert self._pool is not None
+        if self._channel is not None:
+            return
+        self._stops += 1
         if self._stops == 2:
-            self._pool.hurry()
+            self._hurry()
         elif self._stops > 2:
             logger.warning("ended by a third signal")
             leave(ExitStatus.CRASHED)
@@ -235,8 +243,11 @@ class WorkerProcess:
     def _quit_requested(self, stopping: asyncio.Event) -> None:
         self._stops = max(self._stops, 1)
         stopping.set()
-        assert self._pool is not None
-        self._pool.hurry()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        if self._pool is not None:
+            self._pool.hurry()
 
     def follow_parent(self, parent_gone_fd: int) -> None:
         """End soon after the supervisor has, however that was: nobody would stop us any more."""
@@ -251,14 +262,18 @@ class WorkerProcess:
         threading.Thread(target=wait, name="serval-follow-parent", daemon=True).start()
 
     def _report(self, state: WorkerState) -> None:
-        if self._slot is None:
+        if self._channel is None or self._slot is None:
             return
         now = time.monotonic()
         self._slot.heartbeat_at = now
         if state is WorkerState.READY:
             self._slot.ready_at = now
         self._slot.state = state
-        self._notify()
+        self._channel.notify()
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    loop.call_soon(call)
 
 
 def _raise_stop(signum: int, frame: object) -> NoReturn:

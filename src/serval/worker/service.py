@@ -29,8 +29,8 @@ from serval.lifecycle import (
     RequestStarted,
 )
 from serval.net.addresses import address_text
-from serval.protocols.sections import HeadLimits
 from serval.protocols.response import ResponseDefaults
+from serval.protocols.sections import HeadLimits
 from serval.scoreboard import CONNECTIONS, IN_FLIGHT, REJECTED, REQUESTS, WEBSOCKETS, Slot
 from serval.worker.deadlines import Deadlines, Wait
 from serval.worker.sweeper import Sweeper
@@ -64,9 +64,13 @@ class ServedConnection(Protocol):
 class RequestSource(Protocol):
     """A connection as the counters and logs see it."""
 
-    lane: Lane
-    connection_id: int
-    client: Address | None
+    @property
+    def lane(self) -> Lane:
+        """Which lane serves it."""
+
+    @property
+    def connection_id(self) -> int:
+        """Its number in this process."""
 
 
 @dataclass(slots=True)
@@ -122,9 +126,9 @@ class Service:
         "loop",
         "observed",
         "proxies",
+        "slot",
         "speaks_websocket",
         "stats",
-        "slot",
         "sweeper",
         "tasks",
     )

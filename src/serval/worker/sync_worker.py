@@ -19,10 +19,11 @@ from serval.net.addresses import local_address, peer_address
 from serval.net.listeners import Listener
 from serval.protocols.events import RequestReceived
 from serval.worker.async_pool import AsyncPool, WebSocketHandoff
-from serval.worker.connection import HttpConnection, State
+from serval.worker.connection import HttpConnection
 from serval.worker.deadlines import Wait
 from serval.worker.poller import BROKEN, PEER_SHUT, READ, WRITE, create_poller
 from serval.worker.service import Service
+from serval.worker.wire import State
 
 logger = logging.getLogger("serval.error")
 
@@ -258,8 +259,6 @@ class SyncWorker:
     ) -> SocketConnection:
         """Serve a connection; the worker owns the socket from now on."""
         sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.accepted += 1
         connection = SocketConnection(self, sock, client, server)
         fd = sock.fileno()
@@ -268,8 +267,10 @@ class SyncWorker:
         return connection
 
     def forget(self, sock: socket.socket) -> None:
-        """Watch a connection no more; before it is closed, or it would stay registered where a
-        subprocess has inherited it."""
+        """Watch a socket no more; to be called before it is closed.
+
+        Where a subprocess has inherited the descriptor, closing it would leave it registered.
+        """
         fd = sock.fileno()
         if self._members.pop(fd, None) is not None:
             self.poller.unregister(fd)
@@ -289,11 +290,14 @@ class SyncWorker:
             self._resting = self.service.loop.call_later(ACCEPT_PAUSE_SECONDS, self._listen)
 
     def stop_accepting(self) -> None:
-        """Take what the kernel has queued for us, then accept no more."""
+        """Take what the kernel has queued, then accept no more and close our listening sockets."""
         for listener in self._listeners:
-            while listener.accept():
-                pass
+            for _ in range(self.service.config.backlog):  # no longer than the queue can be
+                if not listener.accept():
+                    break
         self._ignore_listeners()
+        for listener in self._listeners:
+            listener.sock.close()
         if self._resting is not None:
             self._resting.cancel()
         self._listeners.clear()

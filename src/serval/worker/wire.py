@@ -1,0 +1,242 @@
+"""The two directions of a connection and its end: queues, back-pressure, waits; no HTTP.
+
+`worker/connection.py` speaks on it; the lanes supply the socket or the transport.  Only the thread
+of the service's loop may call in.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from enum import Enum, auto
+from itertools import count
+from typing import ClassVar, Final
+
+from serval.asgi.types import Address
+from serval.lifecycle import ConnectionClosed, ConnectionOpened, Lane
+from serval.worker.deadlines import Wait
+from serval.worker.service import Service
+
+# Unsent bytes beyond which an application's `send` waits for the peer, and queued ones beyond
+# which they are sent without waiting for the end of the turn.
+HIGH_WATER_BYTES: Final = 65_536
+
+_ids = count(1)
+
+
+class State(Enum):
+    """How far a connection has come on its way to its end."""
+
+    OPEN = auto()  # in the middle of a request, or serving it; as it begins
+    IDLE = auto()  # between two requests, with nothing read of the next
+    DISCARDING = auto()  # the response is out, the rest of the request is read and dropped
+    LINGERING = auto()  # our side is closed; the peer gets time to read what we said
+    CLOSING = auto()  # closed as soon as what is queued has been sent
+    CLOSED = auto()
+
+
+class Wire(ABC):
+    """A connection as bytes.
+
+    Attributes:
+        client: The peer's address, None where it has none.
+        server: Our address.
+        scheme: "http" or "https".
+        congested: The peer reads too slowly; `writable` waits.
+        connection_id: Its number in this process.
+    """
+
+    __slots__ = (
+        "_corked",
+        "_out",
+        "_out_bytes",
+        "_reading",
+        "_wait",
+        "_writable",
+        "client",
+        "congested",
+        "connection_id",
+        "scheme",
+        "server",
+        "service",
+        "state",
+    )
+
+    lane: ClassVar[Lane]
+
+    def __init__(
+        self,
+        service: Service,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "http",
+    ) -> None:
+        self.service = service
+        self.client = client
+        self.server = server
+        self.scheme = scheme
+        self.state = State.OPEN
+        self.congested = False
+        self.connection_id = next(_ids)
+        self._corked = False
+        self._out: list[bytes | memoryview] = []
+        self._out_bytes = 0
+        self._reading = True
+        self._wait: Wait | None = None
+        self._writable: asyncio.Event | None = None
+        service.opened(self)
+        if service.lifecycle is not None:
+            service.tell(ConnectionOpened(self.connection_id, self.lane, service.loop.time()))
+
+    # What a lane supplies.
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Give what is queued in `_out` to the socket, as far as it takes it."""
+
+    @abstractmethod
+    def _set_reading(self, reading: bool) -> None:
+        """Let bytes of the peer come in, or stay where they are."""
+
+    @abstractmethod
+    def _shut_output(self) -> None:
+        """Tell the peer that nothing more will come, and go on reading."""
+
+    @abstractmethod
+    def _close_wire(self, *, reset: bool) -> None:
+        """Close the socket for good; with `reset`, so that the peer sees an error."""
+
+    @abstractmethod
+    def _take_late_bytes(self) -> bool:
+        """Read once without waiting; whether there was anything to read."""
+
+    # What the protocol supplies.
+
+    @abstractmethod
+    def expired(self, wait: Wait, *, late: bool) -> None:
+        """A wait of this connection has lasted as long as it may.
+
+        Args:
+            late: The loop was held up, so that the peer's bytes may lie unread.
+        """
+
+    @abstractmethod
+    def drain(self) -> None:
+        """The server stops: take nothing new."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """The server stops: tell the application that its client is gone."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """The server stops: cancel the application."""
+
+    @abstractmethod
+    def _closed(self) -> None:
+        """The connection is closed; wake who waits for it."""
+
+    # Output.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes: at the end of the turn, or at once when they are many."""
+        self.queue(data)
+        if self._out_bytes >= HIGH_WATER_BYTES:
+            self.flush()
+        elif not self._corked and len(self._out) == 1:
+            self.service.loop.call_soon(self.flush)
+
+    def queue(self, data: bytes) -> None:
+        """Keep bytes for the next flush."""
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    async def writable(self) -> None:
+        """Wait until the peer has read what was written, or is gone."""
+        while self.congested:
+            if self._writable is None:
+                self._writable = asyncio.Event()
+            await self._writable.wait()
+
+    def _all_sent(self) -> None:
+        """What had to wait for the peer to read has left."""
+        self.service.sweeper.stop(Wait.WRITE, self)
+        self._uncongested()
+        if self.state is State.CLOSING:
+            self.drop()
+        elif self.state is State.LINGERING:
+            self._shut_output()
+
+    def _uncongested(self) -> None:
+        self.congested = False
+        event, self._writable = self._writable, None
+        if event is not None:
+            event.set()
+
+    # Input.
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._set_reading(False)
+
+    def _resume_reading(self) -> None:
+        if not self._reading and self.state is not State.CLOSED:
+            self._reading = True
+            self._set_reading(True)
+
+    def _wait_for(self, wait: Wait | None) -> None:
+        """Wait for that from the peer, and for nothing else, from now on."""
+        sweeper = self.service.sweeper
+        if self._wait is not wait:
+            if self._wait is not None:
+                sweeper.stop(self._wait, self)
+            self._wait = wait
+        if wait is not None:
+            sweeper.start(wait, self)
+
+    # The end.
+
+    def _linger(self) -> None:
+        """Close our side and let the peer read: an answer must not be lost to a reset."""
+        self.state = State.LINGERING
+        self._wait_for(Wait.LINGER)
+        self.flush()
+        if self.state is State.LINGERING:
+            if not self._out:
+                self._shut_output()
+            self._resume_reading()
+
+    def close(self) -> None:
+        """Close the connection after what is queued has been sent."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSING
+        self.flush()
+        if not self._out:
+            self.drop()
+
+    def drop(self, *, reset: bool = False) -> None:
+        """Close the connection now; what is not yet sent is lost.
+
+        Args:
+            reset: Let the peer see an error (RST), not an end.
+        """
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self._out.clear()
+        self._wait_for(None)
+        self.service.sweeper.stop(Wait.WRITE, self)
+        self._uncongested()
+        self._closed()
+        self._close_wire(reset=reset)
+        self.service.closed(self)
+        if self.service.lifecycle is not None:
+            at = self.service.loop.time()
+            self.service.tell(ConnectionClosed(self.connection_id, self.lane, at))
+
+    def _detach(self) -> None:
+        """Leave the socket, open, to another owner."""
+        self._wait_for(None)
+        self.state = State.CLOSED
+        self.service.closed(self)
