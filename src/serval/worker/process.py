@@ -25,6 +25,7 @@ from serval.net.listeners import Listener
 from serval.scoreboard import Slot, WorkerState
 from serval.worker.async_pool import AsyncPool
 from serval.worker.loops import loop_factory
+from serval.worker.memory import rss_bytes
 from serval.worker.service import Service
 from serval.worker.sync_worker import SyncWorker
 
@@ -32,6 +33,8 @@ logger = logging.getLogger("serval.error")
 
 # How often the event loop says that it turns; some 0.02 % of a core.
 BEAT_SECONDS: Final = 5.0
+# The same where somebody may be watching: what the admin endpoint tells is no older.
+WATCHED_BEAT_SECONDS: Final = 1.0
 # What is left to a worker whose supervisor has died.
 ORPHAN_SECONDS: Final = 0.8
 
@@ -159,6 +162,8 @@ class WorkerProcess:
         access_log = open_access_log(self._config, lambda flush: _soon(loop, flush))
         service = pool.open(access_log=access_log)
         service.slot = self._slot
+        if self._config.admin_bind:
+            service.measure()
         stopping = asyncio.Event()
         for number in stop_signals:
             loop.add_signal_handler(number, self._stop_requested, stopping)
@@ -198,14 +203,16 @@ class WorkerProcess:
             sync_worker.close()
 
     async def _beat(self, service: Service) -> None:
-        """Say now and then that the loop turns, and how late it was."""
+        """Say now and then that the loop turns, how late it was, and what it holds."""
+        period = WATCHED_BEAT_SECONDS if self._config.admin_bind else BEAT_SECONDS
         while True:
-            due_at = time.monotonic() + BEAT_SECONDS
-            await asyncio.sleep(BEAT_SECONDS)
+            due_at = time.monotonic() + period
+            await asyncio.sleep(period)
             now = time.monotonic()
             if self._slot is not None:
                 self._slot.heartbeat_at = now
                 self._slot.lag_seconds = now - due_at
+                self._slot.rss_bytes = rss_bytes()
             service.publish()
             for line in service.faults.summaries(service.loop.time()):
                 logger.info("%s", line)

@@ -33,6 +33,7 @@ from serval.protocols.response import ResponseDefaults
 from serval.protocols.sections import HeadLimits
 from serval.scoreboard import CONNECTIONS, IN_FLIGHT, REJECTED, REQUESTS, WEBSOCKETS, Slot
 from serval.worker.deadlines import Deadlines, Wait
+from serval.worker.meter import Meter
 from serval.worker.sweeper import Sweeper
 
 logger = logging.getLogger("serval.error")
@@ -102,6 +103,7 @@ class Service:
         date_is_stale: Nobody keeps the Date field true for the moment: `renew_date` must be called
             before a response.
         idle: The connections that wait for their next request.
+        meter: Counts times and bytes, where somebody may ask for them; else None.
         observed: Whether anybody wants to be told of each request.
         speaks_websocket: Whether an upgrade to WebSocket is taken up.
     """
@@ -124,6 +126,7 @@ class Service:
         "lifecycle",
         "lifespan_state",
         "loop",
+        "meter",
         "observed",
         "proxies",
         "slot",
@@ -147,6 +150,7 @@ class Service:
         self.loop = loop
         self.access_log = access_log
         self.lifecycle = lifecycle
+        self.meter: Meter | None = None
         self.observed = access_log is not None or lifecycle is not None
         self.context = contextvars.copy_context()
         self.lifespan_state: dict[str, Any] = {}
@@ -256,6 +260,11 @@ class Service:
         else:
             self.date_is_stale = True
 
+    def measure(self) -> None:
+        """Count from now on what the admin endpoint tells."""
+        self.meter = Meter(time.monotonic())
+        self.observed = True
+
     def publish(self) -> None:
         """Show the counters to the supervisor."""
         if self.slot is not None:
@@ -265,6 +274,8 @@ class Service:
             counters[CONNECTIONS] = len(self.connections)
             counters[WEBSOCKETS] = self.stats.websockets
             counters[REJECTED] = self.stats.rejected
+            if self.meter is not None:
+                self.meter.show(self.slot, time.monotonic())
 
     # What happens, for counters, logs and collectors.
 
@@ -292,6 +303,8 @@ class Service:
         """The response is complete, or was given up for `cause`."""
         now = time.monotonic()
         status = CLIENT_LEFT if exchange.lost else exchange.status
+        if self.meter is not None:
+            self.meter.finished(now - started_at, exchange.sent_bytes, exchange.received_bytes)
         if self.access_log is not None:
             self.access_log.record(
                 scope,
@@ -317,6 +330,8 @@ class Service:
     def refused(self, client: Address | None, error: PeerError) -> None:
         """A client's mistake was answered; one line says so, however often it is repeated."""
         self.stats.rejected += 1
+        if self.meter is not None:
+            self.meter.refused(error.status)
         line = self.faults.refused(address_text(client), error, self.loop.time())
         if line is not None:
             logger.info("%s", line)
