@@ -18,7 +18,7 @@ _APPLICATIONS: Final = frozenset({str(Path(__file__).parent / "demo.py")})
 def user_traceback(error: BaseException) -> str:
     """The traceback of an error and of its causes, as text without a final newline."""
     report = traceback.TracebackException.from_exception(error, compact=True)
-    _trim(report, seen=set())
+    _trim(report)
     return "".join(report.format()).rstrip("\n")
 
 
@@ -27,14 +27,11 @@ def user_frames(error: BaseException) -> list[traceback.FrameSummary]:
     return _without_ours(traceback.extract_tb(error.__traceback__))
 
 
-def _trim(report: traceback.TracebackException, *, seen: set[int]) -> None:
-    if id(report) in seen:
-        return
-    seen.add(id(report))
+def _trim(report: traceback.TracebackException) -> None:
     report.stack = traceback.StackSummary.from_list(_without_ours(report.stack))
     for linked in (report.__cause__, report.__context__, *(report.exceptions or ())):
         if linked is not None:
-            _trim(linked, seen=seen)
+            _trim(linked)
 
 
 def _without_ours(frames: traceback.StackSummary) -> list[traceback.FrameSummary]:

@@ -134,6 +134,20 @@ def test_a_line_begins_with_time_and_process() -> None:
     )
 
 
+def test_the_time_of_a_line_goes_on_with_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns()
+    access_log = a_log(turns, line=compiled("%(t)s"))
+
+    for second in (1_000_000_000.2, 1_000_000_000.9, 1_000_000_001.0):
+        monkeypatch.setattr("time.time", lambda second=second: second)
+        finish(access_log)
+    turns.turn()
+
+    first, again, later = turns.written[0].splitlines()
+    assert first == again
+    assert later != first
+
+
 def test_a_request_that_was_given_up_appears_with_499_and_its_cause() -> None:
     turns = Turns()
     access_log = a_log(turns)

@@ -5,12 +5,13 @@ import logging.config
 import os
 import sys
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import quiet_logging
 
 from serval import log
-from serval.config import LogLevel, ServerConfig
+from serval.config import ServerConfig
 from serval.errors import ConfigError
 
 
@@ -86,7 +87,7 @@ def test_an_exception_is_logged_with_its_traceback(streams: Streams) -> None:
     [("error", ["ERROR"]), ("info", ["ERROR", "INFO"]), ("debug", ["ERROR", "INFO", "DEBUG"])],
 )
 def test_the_level_decides_what_is_shown(
-    level: LogLevel, shown: list[str], streams: Streams
+    level: Literal["error", "info", "debug"], shown: list[str], streams: Streams
 ) -> None:
     configure(ServerConfig(log_level=level))
 

@@ -10,3 +10,11 @@ def test_the_errors_of_a_group_are_told() -> None:
 
     assert "ValueError: a" in told
     assert "KeyError: 'b'" in told
+
+
+def test_an_error_that_is_its_own_cause_is_told_once() -> None:
+    error = ValueError("bad")
+    error.__cause__ = KeyError("inner")
+    error.__cause__.__context__ = error
+
+    assert tracebacks.user_traceback(error).count("ValueError: bad") == 1
