@@ -7,31 +7,45 @@ worker, and introduces them to each other; neither the application nor an event 
 import gc
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from serval import log
+from serval.admin.endpoint import AdminEndpoint, own_constants
+from serval.channel import ChildChannel
 from serval.config import ServerConfig
 from serval.errors import ConfigError, ExitStatus
 from serval.net.bind import Bind, FdBind
 from serval.net.listeners import Listener, activated_binds, close_listeners, open_listeners
+from serval.outlook import Companion
+from serval.pid_file import PidFile
+from serval.privileges import Identity, group_id, identity_of, user_id
+from serval.process_title import set_process_title
 from serval.scoreboard import Scoreboard
+from serval.service_settings import parse_mode
 from serval.supervisor.actions import Settings
 from serval.supervisor.loop import Entry, Supervisor
+from serval.supervisor.notify import service_manager
 from serval.supervisor.signals import SignalInbox
 from serval.version import __version__
 from serval.worker.loops import loop_name
-from serval.worker.process import run_here, run_worker
+from serval.worker.process import leave, run_here, run_worker
 
 ConfigReader: TypeAlias = Callable[[], ServerConfig]
 
 # Room for growing by signal and for a replacement beside each worker; an untouched slot is free.
 _LEAST_SLOTS: Final = 64
 _SLOTS_PER_WORKER: Final = 4
-# What only a restart can change: these sockets are open, and their owner holds them.
-_FIXED: Final = ("host", "port", "bind", "backlog")
+# What only a restart can change: these sockets and files are open, and their owner holds them.
+_FIXED: Final = (
+    *("host", "port", "bind", "backlog", "uds_mode", "uds_owner", "uds_group"),
+    *("admin_bind", "pid_file", "umask"),
+)
+_ADMIN_MODE: Final = 0o600  # whoever can write to it may reload and scale
+_ADMIN_BACKLOG: Final = 64
 
 _log = logging.getLogger("serval.error")
 
@@ -49,24 +63,36 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
     """
     log.configure(config)
     loop_name(config.loop)
+    identity = identity_of(config.user, config.group)
+    if config.umask:
+        os.umask(parse_mode(config.umask))
     if config.workers == 0:
-        with _Listening(config) as listeners:
+        with _Listening(config) as listeners, closing(PidFile(config.pid_file)):
             _announce(config, listeners)
+            _assume(identity, config)
             return run_here(config, listeners)
     # From here on every signal is caught: PID 1 of a container would lose one without a handler.
-    with closing(SignalInbox()) as inbox, _Listening(config) as listeners:
+    with (
+        closing(SignalInbox()) as inbox,
+        _Listening(config) as listeners,
+        closing(PidFile(config.pid_file)),
+        ExitStack() as stack,
+    ):
         _announce(config, listeners)
+        scoreboard = Scoreboard(max(_SLOTS_PER_WORKER * config.workers, _LEAST_SLOTS))
+        companions = _companions(config, listeners, scoreboard, stack)
         # What is loaded now stays: out of the collector's reach, its pages stay shared with the
         # workers (9 MiB of private memory instead of 14 for each of four idle ones, 2026-11).
         gc.collect()
         gc.freeze()
         return Supervisor(
             _settings(config),
-            Scoreboard(max(_SLOTS_PER_WORKER * config.workers, _LEAST_SLOTS)),
-            _entry(config, listeners),
+            scoreboard,
+            _entry(config, listeners, identity),
             inbox=inbox,
             reloader=partial(_reload, config, reload_config, listeners),
             unlisten=partial(close_listeners, listeners),
+            companions=companions,
         ).run()
 
 
@@ -75,7 +101,11 @@ class _Listening:
 
     def __init__(self, config: ServerConfig) -> None:
         self._listeners = open_listeners(
-            _binds(config), backlog=config.backlog, origin=_origin(config)
+            _binds(config),
+            backlog=config.backlog,
+            unix_mode=parse_mode(config.uds_mode),
+            unix_owner=(user_id(config.uds_owner), group_id(config.uds_group)),
+            origin=_origin(config),
         )
 
     def __enter__(self) -> Sequence[Listener]:
@@ -83,6 +113,30 @@ class _Listening:
 
     def __exit__(self, *_: object) -> None:
         close_listeners(self._listeners)
+
+
+def _companions(
+    config: ServerConfig, served: Sequence[Listener], scoreboard: Scoreboard, stack: ExitStack
+) -> list[Companion]:
+    """What the supervisor looks after beside the workers; closed with the stack."""
+    companions: list[Companion] = []
+    manager = service_manager(os.environ, os.getpid(), scoreboard)
+    if manager is not None:
+        companions.append(stack.enter_context(closing(manager)))
+    if config.admin is not None:
+        listeners = open_listeners(
+            [config.admin],
+            backlog=_ADMIN_BACKLOG,
+            unix_mode=_ADMIN_MODE,
+            origin=config.origin("admin_bind"),
+        )
+        stack.callback(close_listeners, listeners)
+        constants = own_constants(__version__, config.app, time.monotonic(), time.time())
+        endpoint = AdminEndpoint(listeners, served, constants, scoreboard)
+        companions.append(stack.enter_context(closing(endpoint)))
+        where = ", ".join(listener.url for listener in listeners)
+        _log.info("admin endpoint on %s", where)
+    return companions
 
 
 def _binds(config: ServerConfig) -> tuple[Bind, ...]:
@@ -108,8 +162,37 @@ def _settings(config: ServerConfig) -> Settings:
     )
 
 
-def _entry(config: ServerConfig, listeners: Sequence[Listener]) -> Entry:
-    return partial(run_worker, config=config, listeners=listeners)
+def _entry(config: ServerConfig, listeners: Sequence[Listener], identity: Identity) -> Entry:
+    return partial(_be_worker, config=config, listeners=listeners, identity=identity)
+
+
+def _be_worker(
+    channel: ChildChannel,
+    *,
+    config: ServerConfig,
+    listeners: Sequence[Listener],
+    identity: Identity,
+) -> NoReturn:
+    """In the child: take its name and its user, then load the application and serve."""
+    number = channel.index + 1
+    set_process_title(
+        f"serval: worker {number} {config.app}", short=f"serval w{number} {config.app}"
+    )
+    try:
+        _assume(identity, config)
+    except ConfigError as exc:
+        if channel.claim_report():
+            _log.error("%s", exc)
+        leave(ExitStatus.BOOT)
+    run_worker(channel, config=config, listeners=listeners)
+
+
+def _assume(identity: Identity, config: ServerConfig) -> None:
+    try:
+        identity.assume()
+    except OSError as exc:
+        whom = " and ".join(filter(None, (config.user, config.group)))
+        raise ConfigError(f"cannot become {whom}: {exc.strerror}") from exc
 
 
 def _reload(
@@ -124,11 +207,12 @@ def _reload(
     if config.workers == 0:
         raise ConfigError("workers is 0, which only a restart can bring about")
     loop_name(config.loop)
+    identity = identity_of(config.user, config.group)
     log.configure(config)
     for name in _FIXED:
         if getattr(config, name) != getattr(old, name):
             _log.warning("%s has changed; that takes effect with a restart", name)
-    return _settings(config), _entry(config, listeners)
+    return _settings(config), _entry(config, listeners, identity)
 
 
 def _announce(config: ServerConfig, listeners: Sequence[Listener]) -> None:

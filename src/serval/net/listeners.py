@@ -19,6 +19,7 @@ from serval.net.bind import Bind, FdBind, TcpBind, UnixBind
 from serval.net.port_owner import owner_of_port
 
 UNIX_MODE: Final = 0o660
+SAME_OWNER: Final = (-1, -1)  # what chown(2) leaves as it is
 _FIRST_ACTIVATED_FD: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _PROBE_SECONDS: Final = 1.0  # a live server's queue answers at once, whatever the server does
 _PORT_TRIES: Final = 16  # for a port that is free in both families
@@ -49,7 +50,12 @@ class Listener:
 
 
 def open_listeners(
-    binds: Iterable[Bind], *, backlog: int, unix_mode: int = UNIX_MODE, origin: str = ""
+    binds: Iterable[Bind],
+    *,
+    backlog: int,
+    unix_mode: int = UNIX_MODE,
+    unix_owner: tuple[int, int] = SAME_OWNER,
+    origin: str = "",
 ) -> list[Listener]:
     """Open every bind; a name with several addresses opens several sockets.
 
@@ -58,6 +64,7 @@ def open_listeners(
     Args:
         backlog: Connections that the kernel may queue for us; it may cap this lower.
         unix_mode: Permissions of Unix sockets, from their first moment on.
+        unix_owner: User and group of Unix sockets, before anybody can connect.
         origin: Where the binds were given, for error messages.
 
     Raises:
@@ -68,7 +75,7 @@ def open_listeners(
     given = f" (from {origin})" if origin else ""
     for bind in binds:
         try:
-            listeners += _open(bind, backlog, unix_mode)
+            listeners += _open(bind, backlog, unix_mode, unix_owner)
         except OSError as exc:
             faults.append(f"cannot listen on {bind}{given}: {_explain(bind, exc)}")
     if faults:
@@ -103,12 +110,12 @@ def activated_binds(environ: MutableMapping[str, str], pid: int) -> list[FdBind]
     return [FdBind(fd) for fd in range(_FIRST_ACTIVATED_FD, _FIRST_ACTIVATED_FD + int(count))]
 
 
-def _open(bind: Bind, backlog: int, unix_mode: int) -> list[Listener]:
+def _open(bind: Bind, backlog: int, unix_mode: int, unix_owner: tuple[int, int]) -> list[Listener]:
     match bind:
         case TcpBind():
             return _open_tcp(bind, backlog)
         case UnixBind():
-            return [_open_unix(bind, backlog, unix_mode)]
+            return [_open_unix(bind, backlog, unix_mode, unix_owner)]
         case FdBind():
             return [_adopt(bind, backlog)]
         case _:
@@ -228,13 +235,13 @@ def _tcp_listener(bind: Bind, sock: socket.socket) -> Listener:
 # --- Unix sockets -----------------------------------------------------------------------------
 
 
-def _open_unix(bind: UnixBind, backlog: int, mode: int) -> Listener:
+def _open_unix(bind: UnixBind, backlog: int, mode: int, owner: tuple[int, int]) -> Listener:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if bind.is_abstract:
             _bind_abstract(sock, bind)
         else:
-            _bind_file(sock, bind.path, mode)
+            _bind_file(sock, bind.path, mode, owner)
         identity = None if bind.is_abstract else _identity(bind.path)
         sock.listen(backlog)
         sock.setblocking(False)
@@ -251,7 +258,7 @@ def _bind_abstract(sock: socket.socket, bind: UnixBind) -> None:
         raise OSError(errno.EOPNOTSUPP, "abstract socket names exist on Linux only")
 
 
-def _bind_file(sock: socket.socket, path: str, mode: int) -> None:
+def _bind_file(sock: socket.socket, path: str, mode: int, owner: tuple[int, int]) -> None:
     _clear_stale(path)
     # A chmod after the bind would leave the socket open to others for a moment.
     umask = os.umask(0o777 & ~mode)
@@ -259,6 +266,12 @@ def _bind_file(sock: socket.socket, path: str, mode: int) -> None:
         sock.bind(path)
     finally:
         os.umask(umask)
+    if owner != SAME_OWNER:
+        try:
+            os.chown(path, *owner, follow_symlinks=False)
+        except OSError:
+            os.unlink(path)
+            raise
 
 
 def _clear_stale(path: str) -> None:
