@@ -218,6 +218,13 @@ def test_messages_go_both_ways() -> None:
     assert out == [b"\x81\x01c", b"\x82\x01d"]
 
 
+def test_text_of_a_type_derived_from_str_is_text() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    assert opened().send({"type": "websocket.send", "text": Text("a")}) == b"\x81\x01a"
+
+
 @pytest.mark.parametrize(
     "message",
     [

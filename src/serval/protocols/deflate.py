@@ -126,24 +126,27 @@ class Inflater:
         self._max_bytes = max_bytes
         self._left_bytes = max_bytes
         self._ends_left = _STREAM_ENDS_COUNT
-        self._stream = zlib.decompressobj(self._window_bits)
+        # Made with the first message, as for `Deflater`: 7 KiB.
+        self._stream: zlib._Decompress | None = None
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes | bytearray) -> bytes:
         """The plain form of a piece of a message.
 
         Raises:
             PeerError: The message grows past the limit (1009), or is not deflate data (1007).
         """
-        out = self._inflate(data)
-        while self._stream.eof:
+        stream = self._stream or zlib.decompressobj(self._window_bits)
+        out = self._inflate(stream, data)
+        while stream.eof:
             # The stream came to its end inside the message (section 7.2.3.4): what follows begins
             # a new one.
             self._ends_left -= 1
             if not self._ends_left:
                 raise PeerError(CloseCode.BAD_PAYLOAD, "deflate-stream-ends")
-            rest = self._stream.unused_data
-            self._stream = zlib.decompressobj(self._window_bits)
-            out += self._inflate(rest)
+            rest = stream.unused_data
+            stream = zlib.decompressobj(self._window_bits)
+            out += self._inflate(stream, rest)
+        self._stream = stream
         return out
 
     def finish(self) -> bytes:
@@ -152,18 +155,22 @@ class Inflater:
         Raises:
             PeerError: As for `feed`.
         """
-        out = self.feed(_TAIL)
+        return self.message(b"")
+
+    def message(self, data: bytes | bytearray) -> bytes:
+        """As `feed` of the last piece of a message, or of all of it, and `finish`."""
+        out = self.feed(data + _TAIL)
         self._left_bytes = self._max_bytes
         self._ends_left = _STREAM_ENDS_COUNT
         if not self._keep:
-            self._stream = zlib.decompressobj(self._window_bits)
+            self._stream = None
         return out
 
-    def _inflate(self, data: bytes) -> bytes:
+    def _inflate(self, stream: "zlib._Decompress", data: bytes | bytearray) -> bytes:
         if not data:
             return b""
         try:
-            out = self._stream.decompress(data, self._left_bytes + 1)
+            out = stream.decompress(data, self._left_bytes + 1)
         except zlib.error:
             raise PeerError(CloseCode.BAD_PAYLOAD, "deflate-malformed") from None
         self._left_bytes -= len(out)

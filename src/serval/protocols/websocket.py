@@ -1,9 +1,9 @@
 """WebSocket frames in, events out: a fast path for plain data frames, and wsproto for all others.
 
-Pure.  `asgi/websocket.py` drives it.  The fast path takes unfragmented, uncompressed, masked text
-and binary frames that are here as a whole; everything else (fragments, control frames, compressed
-frames, partial frames, anything doubtful) goes to wsproto from its first byte.  On every input the
-fast path gives way or yields what wsproto yields.
+Pure.  `asgi/websocket.py` drives it.  The fast path takes unfragmented text and binary frames that
+are here as a whole; everything else (fragments, control frames, partial frames, anything doubtful)
+goes to wsproto from its first byte.  On every input the fast path gives way or yields what wsproto
+yields.
 
 wsproto buffers nothing but what it was fed and checks UTF-8 as it arrives; what it lacks is limits.
 They are put in through its interface for extensions, which sees every frame header before the
@@ -46,7 +46,9 @@ UNLIMITED: Final = 1 << 62
 # event, after the messages that came before it.
 Event: TypeAlias = str | bytes | PingReceived | PongReceived | CloseReceived | PeerError
 
+# First bytes of the frames that the fast path takes, without and with permessage-deflate.
 _PLAIN: Final = (FIN_TEXT, FIN_BINARY)
+_COMPRESSED: Final = (FIN_TEXT | RSV1, FIN_BINARY | RSV1, *_PLAIN)
 
 _SLUGS: Final = {
     CloseCode.PROTOCOL_ERROR: "frame-malformed",
@@ -184,17 +186,20 @@ class WebSocketProtocol:
         "_ended",
         "_fed_bytes",
         "_frames",
+        "_inflater",
         "_max_bytes",
         "_partial",
         "_plain",
         "_referee",
+        "_taken",
     )
 
     def __init__(self, limits: MessageLimits, deflate: DeflateTerms | None = None) -> None:
         self._max_bytes = limits.message_bytes or UNLIMITED
-        inflater = None if deflate is None else Inflater(deflate, self._max_bytes)
+        self._inflater = None if deflate is None else Inflater(deflate, self._max_bytes)
         self._deflater = None if deflate is None else Deflater(deflate)
-        self._referee = _Referee(limits, inflater)
+        self._taken = _PLAIN if deflate is None else _COMPRESSED
+        self._referee = _Referee(limits, self._inflater)
         self._frames = FrameProtocol(client=False, extensions=[self._referee])
         self._data = b""
         self._at = 0
@@ -217,7 +222,9 @@ class WebSocketProtocol:
         """The next event, or None where more bytes are needed."""
         if self._plain:
             data = self._data
-            if not data:
+            if self._at == len(data):
+                self._data = b""
+                self._at = 0
                 return None
             event = self._plain_message(data, self._at)
             if event is not None:
@@ -225,13 +232,13 @@ class WebSocketProtocol:
             self._give_way()
         return self._next_from_wsproto()
 
-    def _plain_message(self, data: bytes, at: int) -> str | bytes | None:
-        """The plain data frame at `at`, or None: not plain, not whole, or not valid."""
+    def _plain_message(self, data: bytes, at: int) -> Event | None:
+        """The whole data frame at `at`, or None: a fragment, not all here, or not valid."""
         if len(data) - at < 6:
             return None
         first = data[at]
         size = data[at + 1] - 128
-        if size < 0 or first not in _PLAIN:
+        if size < 0 or first not in self._taken:
             return None
         start = at + 6
         if size > 125:
@@ -244,21 +251,32 @@ class WebSocketProtocol:
         end = start + size
         if end > len(data) or size > self._max_bytes:
             return None
-        message: str | bytes
         plain = unmask(data[start:end], data[start - 4 : start])
         if first == FIN_TEXT:
             try:
                 message = plain.decode()
             except UnicodeDecodeError:
                 return None
-        else:
-            message = bytes(plain)
-        if end == len(data):
-            self._data = b""
-            self._at = 0
-        else:
             self._at = end
-        return message
+            return message
+        self._at = end
+        return bytes(plain) if first == FIN_BINARY else self._compressed_message(first, plain)
+
+    def _compressed_message(self, first: int, payload: bytes | bytearray) -> Event:
+        """What a whole compressed frame holds; it cannot give way once the inflater has seen it."""
+        inflater = self._inflater
+        assert inflater is not None
+        try:
+            data = inflater.message(payload)
+            return data.decode() if first == FIN_TEXT | RSV1 else data
+        except PeerError as fault:
+            refused = fault
+        except UnicodeDecodeError as exc:
+            refused = _fault(CloseCode.BAD_PAYLOAD, exc)
+        self._ended = True
+        self._data = b""
+        self._at = 0
+        return refused
 
     def _give_way(self) -> None:
         """Leave all that is here to wsproto."""
@@ -324,8 +342,7 @@ class WebSocketProtocol:
         self._ended = True
         if (fault := self._referee.fault) is not None:
             return fault
-        code = CloseCode(failure.code)
-        return PeerError(code, _SLUGS[code], str(failure))
+        return _fault(CloseCode(failure.code), failure)
 
     def text(self, text: str) -> bytes:
         """A text message; a lone surrogate is not text.
@@ -361,3 +378,7 @@ class WebSocketProtocol:
             return bytes(self._frames.close())
         assert code not in (CloseCode.LOST, 1015)
         return bytes(self._frames.close(code, close_reason(reason).decode()))
+
+
+def _fault(code: CloseCode, cause: Exception) -> PeerError:
+    return PeerError(code, _SLUGS[code], str(cause))
