@@ -7,7 +7,6 @@ the thread of `loop` may touch it.
 import asyncio
 import contextvars
 import logging
-import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -33,12 +32,11 @@ from serval.protocols.response import ResponseDefaults
 from serval.protocols.sections import HeadLimits
 from serval.scoreboard import CONNECTIONS, IN_FLIGHT, REJECTED, REQUESTS, WEBSOCKETS, Slot
 from serval.worker.deadlines import Deadlines, Wait
+from serval.worker.eager import TaskStarter
 from serval.worker.meter import Meter
 from serval.worker.sweeper import Sweeper
 
 logger = logging.getLogger("serval.error")
-
-EAGER: Final = sys.version_info >= (3, 12)
 
 # The peer's time to read a last answer after our side is closed.
 LINGER_SECONDS: Final = 2.0
@@ -110,6 +108,7 @@ class Service:
 
     __slots__ = (
         "_emptied",
+        "_starter",
         "_templates",
         "_warned",
         "access_log",
@@ -189,6 +188,7 @@ class Service:
         self.faults = FaultLog()
         self.slot: Slot | None = None
         self._templates: dict[tuple[Address | None, str, Lane], Scope] = {}
+        self._starter = TaskStarter(loop)
         self._warned: set[str] = set()
         self._emptied: asyncio.Event | None = None
 
@@ -219,16 +219,13 @@ class Service:
     def start(
         self, coro: Coroutine[Any, Any, None], context: contextvars.Context
     ) -> asyncio.Task[None]:
-        """Run an application's coroutine as a task, its first step at once where Python can.
+        """Run an application's coroutine as a task, its first step at once.
 
         The task is kept alive until it is done; the coroutine must not let an exception escape.
         """
-        if EAGER:
-            task = asyncio.Task(coro, loop=self.loop, context=context, eager_start=True)
-            if task.done():
-                return task
-        else:
-            task = asyncio.Task(coro, loop=self.loop, context=context)
+        task = self._starter.start(coro, context)
+        if task.done():
+            return task
         self.tasks.add(task)
         task.add_done_callback(self._task_done)
         return task
