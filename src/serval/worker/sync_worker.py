@@ -22,6 +22,7 @@ from serval.worker.async_pool import AsyncPool, WebSocketHandoff
 from serval.worker.connection import HttpConnection
 from serval.worker.deadlines import Wait
 from serval.worker.poller import BROKEN, PEER_SHUT, READ, WRITE, create_poller
+from serval.worker.preamble import PreambleDesk
 from serval.worker.service import Service
 from serval.worker.wire import State
 
@@ -46,6 +47,15 @@ _INPUT: Final = READ | PEER_SHUT
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
+class Admit(Protocol):
+    """What takes the sockets that were accepted."""
+
+    def __call__(
+        self, sock: socket.socket, client: Address | None, server: Address | None
+    ) -> object:
+        """Serve a connection between these addresses."""
+
+
 class Ready(Protocol):
     """What a descriptor in the selector stands for."""
 
@@ -66,11 +76,13 @@ class SocketConnection(HttpConnection):
         sock: socket.socket,
         client: Address | None,
         server: Address | None,
+        *,
+        scheme: str = "http",
     ) -> None:
         self._worker = worker
         self._sock = sock
         self._interest = _INPUT
-        super().__init__(worker.service, client, server)
+        super().__init__(worker.service, client, server, scheme=scheme)
         self._wait_for(Wait.HEAD)
 
     def ready(self, bits: int) -> None:
@@ -214,7 +226,7 @@ class AcceptingSocket:
         except OSError as error:
             self._worker.accept_failed(error)
             return False
-        self._worker.adopt(sock, peer_address(peer), self._server or local_address(sock))
+        self._worker.admit(sock, peer_address(peer), self._server or local_address(sock))
         return True
 
 
@@ -227,13 +239,25 @@ class SyncWorker:
         pool: Takes the connections that become WebSockets.
     """
 
-    __slots__ = ("_listeners", "_members", "_resting", "accepted", "poller", "pool", "service")
+    __slots__ = (
+        "_listeners",
+        "_members",
+        "_resting",
+        "accepted",
+        "admit",
+        "poller",
+        "pool",
+        "service",
+    )
 
     def __init__(self, service: Service, listeners: Sequence[Listener], pool: AsyncPool) -> None:
         self.service = service
         self.pool = pool
         self.poller = create_poller()
         self.accepted = 0
+        self.admit: Admit = self.adopt
+        if service.config.proxy_protocol != "off":
+            self.admit = PreambleDesk(self, service.config, self.adopt).admit
         self._members: dict[int, Ready] = {}
         self._listeners = [AcceptingSocket(self, listener) for listener in listeners]
         self._resting: asyncio.TimerHandle | None = None
@@ -255,16 +279,34 @@ class SyncWorker:
         self.service.publish()
 
     def adopt(
-        self, sock: socket.socket, client: Address | None, server: Address | None
+        self,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        data: bytes = b"",
+        scheme: str = "http",
     ) -> SocketConnection:
-        """Serve a connection; the worker owns the socket from now on."""
+        """Serve a connection; the worker owns the socket from now on.
+
+        Args:
+            data: What has been read of it already.
+        """
         sock.setblocking(False)
         self.accepted += 1
-        connection = SocketConnection(self, sock, client, server)
-        fd = sock.fileno()
-        self._members[fd] = connection
-        self.poller.register(fd, _INPUT)
+        connection = SocketConnection(self, sock, client, server, scheme=scheme)
+        self.watch(sock, connection)
+        if data:
+            connection.data_received(data)
+        if self.service.draining:
+            connection.drain()
         return connection
+
+    def watch(self, sock: socket.socket, member: Ready) -> None:
+        """Tell `member` when there is something to read, or the peer has gone."""
+        fd = sock.fileno()
+        self._members[fd] = member
+        self.poller.register(fd, _INPUT)
 
     def forget(self, sock: socket.socket) -> None:
         """Watch a socket no more; to be called before it is closed.
