@@ -104,7 +104,11 @@ def websocket_scope(http: Scope) -> Scope:
     scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
     scope["subprotocols"] = subprotocols(http["headers"])
     extensions = http["extensions"]
-    scope["extensions"] = {"websocket.http.response": {}, "serval": extensions["serval"]}
+    # Whichever lane took the request, a WebSocket lives on the event loop's.
+    scope["extensions"] = {
+        "websocket.http.response": {},
+        "serval": {**extensions["serval"], "lane": "async"},
+    }
     return scope
 
 

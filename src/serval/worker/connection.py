@@ -390,7 +390,7 @@ class HttpConnection(Wire):
             exchange.refuse(error.status, text)
             self._wake_receivers()
         elif self.state is _OPEN:
-            self._out.append(plain_response(error.status, text, self.service.defaults))
+            self.queue(plain_response(error.status, text, self.service.defaults))
         if self.state not in (State.LINGERING, State.CLOSED):
             self._linger()
 

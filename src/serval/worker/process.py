@@ -158,6 +158,7 @@ class WorkerProcess:
     async def _main(self, app: ASGIApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
         loop = asyncio.get_running_loop()
         self._loop = loop
+        loop.set_exception_handler(_log_loop_error)
         pool = self._pool = AsyncPool(self._config, app)
         access_log = open_access_log(self._config, lambda flush: _soon(loop, flush))
         service = pool.open(access_log=access_log)
@@ -277,6 +278,11 @@ class WorkerProcess:
             self._slot.ready_at = now
         self._slot.state = state
         self._channel.notify()
+
+
+def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio would log by itself, under our logger."""
+    logger.error("%s", context.get("message", "event loop"), exc_info=context.get("exception"))
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -46,6 +46,7 @@ class Wire(ABC):
 
     __slots__ = (
         "_corked",
+        "_flush_scheduled",
         "_out",
         "_out_bytes",
         "_reading",
@@ -78,6 +79,7 @@ class Wire(ABC):
         self.congested = False
         self.connection_id = next(_ids)
         self._corked = False
+        self._flush_scheduled = False
         self._out: list[bytes | memoryview] = []
         self._out_bytes = 0
         self._reading = True
@@ -142,8 +144,13 @@ class Wire(ABC):
         self.queue(data)
         if self._out_bytes >= HIGH_WATER_BYTES:
             self.flush()
-        elif not self._corked and len(self._out) == 1:
-            self.service.loop.call_soon(self.flush)
+        elif not self._corked and not self._flush_scheduled:
+            self._flush_scheduled = True
+            self.service.loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_scheduled = False
+        self.flush()
 
     def queue(self, data: bytes) -> None:
         """Keep bytes for the next flush."""
