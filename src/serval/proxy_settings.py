@@ -136,6 +136,18 @@ def proxy_faults(
         yield "root_path_mode", "is keep, and there is no root_path to keep"
 
 
+def credulous_settings(settings: ProxySettings) -> list[str]:
+    """The settings that let every peer say who it is, each with its value."""
+    found = []
+    if settings.believed_headers and settings.proxies.everyone:
+        found.append("forwarded_allow_ips is *")
+    if settings.believed_headers and settings.proxy_hops:
+        found.append(f"proxy_hops is {settings.proxy_hops}")
+    if settings.proxy_protocol != "off" and settings.preamble_peers.everyone:
+        found.append("proxy_protocol_from is *")
+    return found
+
+
 def _header_faults(settings: ProxySettings) -> Iterator[tuple[str, str]]:
     names = _split(settings.forwarded_headers)
     for name in names:

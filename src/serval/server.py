@@ -18,12 +18,14 @@ from serval.admin.endpoint import AdminEndpoint, own_constants
 from serval.channel import ChildChannel
 from serval.config import ServerConfig
 from serval.errors import ConfigError, ExitStatus
+from serval.net.addresses import is_local
 from serval.net.bind import Bind, FdBind
 from serval.net.listeners import Listener, activated_binds, close_listeners, open_listeners
 from serval.outlook import Companion
 from serval.pid_file import PidFile
 from serval.privileges import Identity, group_id, identity_of, user_id
 from serval.process_title import set_process_title
+from serval.proxy_settings import credulous_settings
 from serval.scoreboard import Scoreboard
 from serval.service_settings import parse_mode
 from serval.supervisor.actions import Settings
@@ -209,6 +211,7 @@ def _reload(
     loop_name(config.loop)
     identity = identity_of(config.user, config.group)
     log.configure(config)
+    _warn_of_trust(config, listeners)
     for name in _FIXED:
         if getattr(config, name) != getattr(old, name):
             _log.warning("%s has changed; that takes effect with a restart", name)
@@ -220,3 +223,17 @@ def _announce(config: ServerConfig, listeners: Sequence[Listener]) -> None:
     _log.info("serval %s serves %s on %s", __version__, config.app, where)
     who = {0: "this process", 1: "1 worker"}.get(config.workers, f"{config.workers} workers")
     _log.info("pid %d, %s, event loop %s", os.getpid(), who, loop_name(config.loop))
+    _warn_of_trust(config, listeners)
+
+
+def _warn_of_trust(config: ServerConfig, listeners: Sequence[Listener]) -> None:
+    """Say so where whoever reaches us from another machine is believed."""
+    exposed = ", ".join(one.address for one in listeners if not is_local(one.sock))
+    believing = credulous_settings(config)
+    if exposed and believing:
+        _log.warning(
+            "whoever reaches %s can claim to be any client, since %s; make sure that only proxies "
+            "can, or name their addresses",
+            exposed,
+            " and ".join(believing),
+        )

@@ -5,6 +5,7 @@ import pytest
 from serval.config import ServerConfig
 from serval.errors import ConfigError
 from serval.layers import Given, Sources
+from serval.proxy_settings import credulous_settings
 
 
 def test_by_default_the_machine_itself_is_trusted_for_client_and_scheme() -> None:
@@ -90,3 +91,24 @@ def test_the_platform_s_trust_list_does_not_stand_against_a_flag() -> None:
     assert ServerConfig.load(off).believed_headers == frozenset()
     assert not ServerConfig.load(hops).proxies.everyone
     assert ServerConfig.load(Sources(environ=off.environ)).proxies.everyone
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, []),
+        ({"forwarded_allow_ips": ("*",)}, ["forwarded_allow_ips is *"]),
+        ({"proxy_hops": 2}, ["proxy_hops is 2"]),
+        (
+            {"proxy_protocol": "v2", "proxy_protocol_from": ("*",)},
+            ["proxy_protocol_from is *"],
+        ),
+        ({"proxy_protocol": "v2"}, []),
+    ],
+)
+def test_settings_that_believe_everybody_are_told(
+    settings: dict[str, object], expected: list[str]
+) -> None:
+    config = ServerConfig(**settings)  # type: ignore[arg-type]  # one of several types each
+
+    assert credulous_settings(config) == expected

@@ -4,6 +4,7 @@ import socket
 from typing import Any
 
 from serval.asgi.types import Address
+from serval.net.trust import parse_address
 
 _WILDCARDS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 - compared with, not bound to
 
@@ -26,6 +27,15 @@ def local_address(sock: socket.socket) -> Address | None:
         return None if name[0] in _WILDCARDS else name[:2]
     path = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
     return (path.replace("\0", "@", 1), None) if path else None
+
+
+def is_local(sock: socket.socket) -> bool:
+    """Whether a listening socket can be reached from this machine only."""
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        return True
+    address = parse_address(name[0])
+    return address is not None and address.is_loopback
 
 
 def address_text(address: Address | None) -> str:
