@@ -258,6 +258,25 @@ def test_a_unix_socket_has_its_mode_whatever_the_umask(
     assert listener.address == listener.url == f"unix:{path}"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_a_unix_socket_has_its_owner_before_anybody_can_connect(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+
+    (listener,) = open_listeners([UnixBind(str(path))], backlog=1, unix_owner=(1, 2))
+    found = path.stat()
+    close_listeners([listener])
+
+    assert (found.st_uid, found.st_gid) == (1, 2)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may give a file away")
+def test_a_socket_that_cannot_be_given_away_is_not_left_behind(tmp_path: Path) -> None:
+    with pytest.raises(BindError, match="peration not permitted"):
+        open_listeners([UnixBind(str(tmp_path / "a"))], backlog=1, unix_owner=(0, 0))
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_unix_socket_leaves_the_umask_as_it_was(opened: Opener, tmp_path: Path) -> None:
     opened(UnixBind(str(tmp_path / "a.sock")))
 

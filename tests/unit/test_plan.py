@@ -8,6 +8,7 @@ from math import inf
 import pytest
 
 from serval.errors import ExitStatus
+from serval.outlook import ServerState
 from serval.scoreboard import WorkerState
 from serval.supervisor.actions import (
     Action,
@@ -606,6 +607,73 @@ def test_there_are_never_more_workers_than_half_the_slots() -> None:
         world.wish(Wish.MORE)
 
     assert len(world.alive) == 3
+
+
+def test_any_number_of_workers_can_be_wanted_at_once() -> None:
+    world = serving(1)
+
+    world.do(world.plan.scale(3, world.now))
+    world.ready(2, 3)
+    grown = len(world.alive)
+    world.do(world.plan.scale(1, world.now))
+
+    assert grown == 3
+    assert [order for _, order in world.orders()] == [Order.STOP] * 2
+
+
+def test_while_stopping_no_number_is_wanted() -> None:
+    world = serving(1)
+    world.wish(Wish.STOP)
+
+    world.do(world.plan.scale(3, world.now))
+
+    assert len(world.alive) == 1
+
+
+# --- the outlook ------------------------------------------------------------------------------
+
+
+def state_of(world: World) -> ServerState:
+    return world.plan.outlook(reloads=0).state
+
+
+def test_the_outlook_follows_the_server_from_start_to_end() -> None:
+    world = starting(1)
+    states = [state_of(world)]
+
+    world.ready(1)
+    states.append(state_of(world))
+    world.reload()
+    states.append(state_of(world))
+    world.ready(2)
+    world.exit(1)
+    states.append(state_of(world))
+    world.wish(Wish.STOP)
+    states.append(state_of(world))
+
+    assert states == [
+        ServerState.BOOTING,
+        ServerState.RUNNING,
+        ServerState.RELOADING,
+        ServerState.RUNNING,
+        ServerState.STOPPING,
+    ]
+
+
+def test_the_outlook_tells_what_is_wanted_and_how_children_ended() -> None:
+    world = serving(2, slot_count=6)
+    world.kill(1)
+    world.wait(1.0)
+    world.ready(3)
+    world.wish(Wish.FEWER)
+    world.exit(3)
+    world.reload()
+
+    outlook = world.plan.outlook(reloads=4)
+
+    assert (outlook.generation, outlook.reloads) == (2, 4)
+    assert (outlook.workers_wanted, outlook.workers_limit) == (1, 3)
+    assert outlook.exits == {"crash": 1, "stopped": 1}
 
 
 # --- stopping ---------------------------------------------------------------------------------
