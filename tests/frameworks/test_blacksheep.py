@@ -25,7 +25,7 @@ def test_a_handler_runs_on_the_loop_of_lifespan(client: httpx.Client) -> None:
 
 
 def test_a_sync_handler_answers_from_a_worker(server: Served, client: httpx.Client) -> None:
-    assert int(client.get("/sync").text) != server.process.pid
+    assert int(client.get("/sync").text) != server.program.pid
 
 
 def test_a_body_is_bound_or_refused(client: httpx.Client) -> None:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from frameworks.harness import TESTS, Served, serve
+from frameworks.harness import Served, serve
+from process.harness import TESTS
 
 APP = TESTS / "frameworks" / "apps" / "django_app.py"
 

@@ -31,7 +31,7 @@ def test_an_async_endpoint_answers_from_a_worker(server: Served, client: httpx.C
     answer = client.get("/async")
 
     assert answer.status_code == 200
-    assert answer.json()["pid"] != server.process.pid
+    assert answer.json()["pid"] != server.program.pid
 
 
 def test_a_sync_endpoint_runs_in_a_thread_beside_the_loop(client: httpx.Client) -> None:

@@ -27,7 +27,7 @@ def test_a_handler_runs_on_the_loop_of_lifespan(client: httpx.Client) -> None:
 
 
 def test_a_sync_handler_answers_from_a_thread(server: Served, client: httpx.Client) -> None:
-    assert client.get("/sync").json() != server.process.pid
+    assert client.get("/sync").json() != server.program.pid
 
 
 def test_a_dependency_is_opened_and_closed_once(server: Served, client: httpx.Client) -> None:

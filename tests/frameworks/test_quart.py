@@ -25,7 +25,7 @@ def test_a_view_runs_on_the_loop_of_lifespan(client: httpx.Client) -> None:
 
 
 def test_a_sync_view_answers_from_a_worker(server: Served, client: httpx.Client) -> None:
-    assert int(client.get("/sync").text) != server.process.pid
+    assert int(client.get("/sync").text) != server.program.pid
 
 
 def test_json_is_echoed(client: httpx.Client) -> None:
