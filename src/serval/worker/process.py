@@ -206,6 +206,8 @@ class WorkerProcess:
     async def _beat(self, service: Service) -> None:
         """Say now and then that the loop turns, how late it was, and what it holds."""
         period = WATCHED_BEAT_SECONDS if self._config.admin_bind else BEAT_SECONDS
+        if self._slot is not None:
+            self._slot.rss_bytes = rss_bytes()
         while True:
             due_at = time.monotonic() + period
             await asyncio.sleep(period)
