@@ -7,21 +7,23 @@ shall not wait for an event loop, and where there is no fork there is nothing to
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Final, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
-from serval.command_options import COMMAND_OPTIONS, CONFIG
+from serval.command_options import COMMAND_OPTIONS, CONFIG, INTERVAL, SUBCOMMANDS, Subcommand
 from serval.config import ServerConfig
 from serval.config_file import ConfigReader
 from serval.errors import ConfigError, ExitStatus, StartupError
 from serval.layers import Given
 from serval.option_text import told, usage, value_shown
-from serval.options import Alias, Group, Kind, Option, options_of
+from serval.options import Alias, Group, Kind, Option, options_of, parse
 
 _SETTINGS: Final = options_of(ServerConfig)
+_ADMIN_BIND: Final = next(one for one in _SETTINGS if one.name == "admin_bind")
 _HELP_WIDTH: Final = 100  # click's own 80 would break most lines of help in two
 
 _EPILOG: Final = (
@@ -45,12 +47,33 @@ class RawValue(click.types.StringParamType):
         """The choices that begin so, or what the shell itself knows of files and folders."""
         if self.option.completes:
             return [CompletionItem(incomplete, type=self.option.completes)]
-        known = [one for one in self.option.choices if one.startswith(incomplete.lower())]
-        return [CompletionItem(one) for one in known]
+        known = self.option.choices
+        if self.option.positional and not ctx.args:
+            known = tuple(one.name for one in SUBCOMMANDS)
+        return [CompletionItem(one) for one in known if one.startswith(incomplete.lower())]
 
 
-class GroupedCommand(click.Command):
-    """A command whose help has a section for each group of settings."""
+class ServingCommand(click.Command):
+    """Serves, unless its first argument is one of the words that mean something else.
+
+    Its help has a section for each group of settings.
+    """
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        """Read the arguments, as what the first of them says."""
+        if args and (found := _SUBCOMMANDS.get(args[0])) is not None:
+            return found.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Do it."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections, each in the order in which its settings are defined."""
@@ -61,6 +84,10 @@ class GroupedCommand(click.Command):
         with formatter.section("This command"):
             rows = [(usage(one), one.help) for one in COMMAND_OPTIONS]
             formatter.write_dl([*rows, ("--help", "Print this text and exit.")])
+        with formatter.section("In place of MODULE:ATTRIBUTE"):
+            formatter.write_dl(
+                [(f"{one.name} {one.argument}".rstrip(), one.help) for one in SUBCOMMANDS]
+            )
 
 
 def _parameters() -> Iterator[click.Parameter]:
@@ -70,15 +97,19 @@ def _parameters() -> Iterator[click.Parameter]:
                 [one.name], required=False, metavar=one.placeholder, type=RawValue(one)
             )
             continue
-        spellings = f"{one.flag}/{one.negative_flag}" if one.negative_flag else one.flag
-        yield _parameter(one, [one.name, spellings, *filter(None, [one.short])])
+        yield _parameter(one, _declared(one))
         for alias in one.aliases:
             yield _parameter(one, [_parameter_name(one, alias), alias.flag], hidden=True)
 
 
+def _declared(one: Option) -> list[str]:
+    spellings = f"{one.flag}/{one.negative_flag}" if one.negative_flag else one.flag
+    return [one.name, spellings, *filter(None, [one.short])]
+
+
 def _parameter(one: Option, declared: list[str], *, hidden: bool = False) -> click.Option:
     if one.is_switch:
-        return click.Option(declared, is_flag=True, default=None, hidden=hidden)
+        return click.Option(declared, is_flag=True, default=None, hidden=hidden, help=one.help)
     return click.Option(
         declared,
         type=RawValue(one),
@@ -86,6 +117,7 @@ def _parameter(one: Option, declared: list[str], *, hidden: bool = False) -> cli
         default=None,
         hidden=hidden,
         metavar=value_shown(one),
+        help=one.help,
     )
 
 
@@ -93,9 +125,11 @@ def _parameter_name(one: Option, alias: Alias) -> str:
     return f"{one.name}__{alias.flag.strip('-').replace('-', '__')}"
 
 
-def _given(parameters: Mapping[str, object]) -> Iterator[Given]:
+def _given(
+    parameters: Mapping[str, object], settings: Iterable[Option] = _SETTINGS
+) -> Iterator[Given]:
     """What the command line says of the settings, in the order of their definition."""
-    for one in _SETTINGS:
+    for one in settings:
         flag = "argument" if one.positional else one.flag
         yield from _values(one, parameters[one.name], flag)
         for alias in one.aliases:
@@ -161,16 +195,69 @@ def _check(config: ServerConfig) -> int:
     return ExitStatus.OK
 
 
+def _ask(word: str, parameters: Mapping[str, object]) -> int:
+    """Ask a running server what a word means."""
+    from serval.admin import commands, top  # noqa: PLC0415 -- see the top
+    from serval.admin.client import AdminClient  # noqa: PLC0415
+
+    path = str(parameters[CONFIG.name] or "")
+    config = ConfigReader(tuple(_given(parameters, [_ADMIN_BIND])), path)()
+    if config.admin is None:
+        raise ConfigError(
+            "no admin endpoint is named; legal: --admin-bind unix:PATH, SERVAL_ADMIN_BIND, "
+            "or admin_bind in a file, as for the server"
+        )
+    client = AdminClient(config.admin)
+    match word:
+        case "status":
+            click.echo(commands.status(client, as_json=parameters["json"] is True))
+        case "top":
+            top.watch(client, interval_seconds=_interval(parameters[INTERVAL.name]))
+        case "reload":
+            click.echo(commands.reload(client, wait=parameters["wait"] is not False))
+        case "scale":
+            click.echo(commands.scale(client, int(str(parameters["workers"]))))
+    return ExitStatus.OK
+
+
+def _interval(raw: object) -> float:
+    try:
+        return float(str(parse(INTERVAL, INTERVAL.default if raw is None else raw)))
+    except ValueError as exc:
+        raise ConfigError(f"{INTERVAL.flag} {exc}") from None
+
+
 def _run(**parameters: object) -> None:
     """Serve the ASGI or WSGI application ATTRIBUTE of the module MODULE, as in myapp:app."""
+    _exit(partial(_act, parameters))
+
+
+def _exit(act: Callable[[], int]) -> NoReturn:
+    """Do it, and end with its status."""
     try:
-        sys.exit(_act(parameters))
+        sys.exit(act())
     except StartupError as exc:
         click.echo(f"error: {exc}", err=True)
         sys.exit(exc.exit_status)
 
 
-main: Final = GroupedCommand(
+def _subcommand(one: Subcommand) -> click.Command:
+    options = (_ADMIN_BIND, CONFIG, *one.options)
+    params: list[click.Parameter] = [_parameter(option, _declared(option)) for option in options]
+    if one.argument:
+        params.append(click.Argument(["workers"], type=click.IntRange(1), metavar=one.argument))
+    return click.Command(
+        one.name,
+        callback=lambda **parameters: _exit(partial(_ask, one.name, parameters)),
+        params=params,
+        help=one.help,
+        context_settings={"max_content_width": _HELP_WIDTH},
+    )
+
+
+_SUBCOMMANDS: Final = {one.name: _subcommand(one) for one in SUBCOMMANDS}
+
+main: Final = ServingCommand(
     "serval",
     callback=_run,
     params=list(_parameters()),

@@ -3,10 +3,10 @@
 Records only; the command line and the manual are made from them.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from serval.layers import CONFIG_VARIABLE
-from serval.options import Option
+from serval.options import Option, Unit
 
 CONFIG: Final = Option(
     name="config",
@@ -41,4 +41,51 @@ COMMAND_OPTIONS: Final = (
         help="Print the versions of serval and of what it runs on, and exit.",
         negatable=False,
     ),
+)
+
+
+class Subcommand(NamedTuple):
+    """A word in place of the application: something else to do than to serve.
+
+    Attributes:
+        argument: What must be given to it, in help; empty where it takes nothing.
+        options: What only it understands, beside where the server and the file are.
+    """
+
+    name: str
+    help: str
+    argument: str = ""
+    options: tuple[Option, ...] = ()
+
+
+INTERVAL: Final = Option(
+    name="interval",
+    default=1.0,
+    help="Time between two looks.",
+    unit=Unit.SECONDS,
+    at_least=0.1,
+)
+
+SUBCOMMANDS: Final = (
+    Subcommand(
+        "status",
+        "Say how a running server does: its workers, requests, times, memory.",
+        options=(
+            Option(
+                name="json",
+                default=False,
+                help="As a program reads it.",
+                negatable=False,
+            ),
+        ),
+    ),
+    Subcommand("top", "Show the same anew every second, until q is typed.", options=(INTERVAL,)),
+    Subcommand(
+        "reload",
+        "Make a running server replace its workers, as SIGHUP does, and wait for the outcome.",
+        options=(
+            Option(name="wait", default=True, help="Wait until the last worker is replaced."),
+        ),
+    ),
+    Subcommand("scale", "Make a running server have N workers, until it is restarted.", "N"),
 )

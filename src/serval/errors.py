@@ -16,6 +16,7 @@ class ExitStatus(IntEnum):
     CRASH_LOOP = 4
     SHUTDOWN = 5
     BIND = 6
+    UNANSWERED = 7
 
 
 class ServalError(Exception):
@@ -58,6 +59,12 @@ class BindError(StartupError):
     """A listening socket could not be opened."""
 
     exit_status = ExitStatus.BIND
+
+
+class AdminError(StartupError):
+    """No running server answers a command, or it refuses."""
+
+    exit_status = ExitStatus.UNANSWERED
 
 
 class PeerError(ServalError):

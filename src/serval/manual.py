@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from serval import manual_text as text
-from serval.command_options import COMMAND_OPTIONS
+from serval.command_options import COMMAND_OPTIONS, SUBCOMMANDS, Subcommand
 from serval.config import ServerConfig
 from serval.option_text import default_shown, value_shown
 from serval.options import Alias, Group, Kind, Option, options_of, render
@@ -29,6 +29,8 @@ def _lines() -> Iterator[str]:
     yield ".ad l"
     yield from (".SH NAME", rf"serval \- {_escaped(text.SUMMARY)}", ".SH SYNOPSIS")
     yield from (".B serval", r".I MODULE:ATTRIBUTE", r".RI [ options ]")
+    words = "|".join(rf"\fB{one.name}\fR" for one in SUBCOMMANDS)
+    yield from (".br", ".B serval", f"{words} [\\fIoptions\\fR]")
     yield from _section("DESCRIPTION", text.DESCRIPTION)
     yield from _section("OPTIONS", text.OPTIONS)
     for group in Group:
@@ -40,6 +42,12 @@ def _lines() -> Iterator[str]:
     for one in COMMAND_OPTIONS:
         yield from _entry(one, "")
     yield from _tagged([(r"\-\-help", "Print a summary of the options and exit.")])
+    yield from _section("COMMANDS", text.COMMANDS)
+    for command in SUBCOMMANDS:
+        yield from _command(command)
+    yield from _section("ADMIN ENDPOINT", text.ADMIN_ENDPOINT)
+    yield from _tagged(text.ADMIN_PATHS)
+    yield from _section("RUNNING AS A SERVICE", text.SERVICE)
     yield from _section("CONFIGURATION FILE", text.CONFIGURATION_FILE)
     yield from _example(text.CONFIGURATION_EXAMPLE)
     yield from _section("ENVIRONMENT", text.ENVIRONMENT)
@@ -70,6 +78,19 @@ def _entry(one: Option, facts: str) -> Iterator[str]:
     yield _escaped(one.help)
     if facts:
         yield from (".br", _escaped(facts))
+
+
+def _command(one: Subcommand) -> Iterator[str]:
+    """A word in place of the application, and what it understands."""
+    yield ".TP"
+    argument = rf" \fI{_escaped(one.argument)}\fR" if one.argument else ""
+    yield rf"\fBserval {one.name}\fR{argument}"
+    yield _escaped(one.help)
+    if one.options:
+        yield ".RS"
+        for option in one.options:
+            yield from _entry(option, "")
+        yield ".RE"
 
 
 def _facts(one: Option) -> str:

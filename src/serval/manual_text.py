@@ -25,6 +25,46 @@ OPTIONS: Final = (
     "are names on the command line only.",
 )
 
+COMMANDS: Final = (
+    "These words in place of MODULE:ATTRIBUTE ask a running server, through its admin endpoint. "
+    "They find it as the server does: by --admin-bind, SERVAL_ADMIN_BIND, or admin_bind in the "
+    "file that --config or SERVAL_CONFIG names.",
+)
+
+ADMIN_ENDPOINT: Final = (
+    "With --admin-bind the supervisor answers HTTP requests by itself, from what the workers have "
+    "written into shared memory: it does so when all of them are busy, hung or dead. Counters are "
+    "sums over all workers, and never fall when one is replaced. What it tells is up to a second "
+    "old. A Unix socket is made with mode 0600; a port lets anybody read who can reach it, and "
+    "nobody change anything.",
+)
+
+ADMIN_PATHS: Final = (
+    ("GET /livez", "200 while the supervisor runs."),
+    (
+        "GET /readyz",
+        "200 while at least one worker takes requests; 503 before, and from the moment in which "
+        "the server is told to stop.",
+    ),
+    ("GET /metrics", "Counters, gauges and a histogram of times, as Prometheus reads them."),
+    ("GET /status", "The same and more as JSON: what serval status shows."),
+    ("POST /reload", "What SIGHUP does. Over a Unix socket only."),
+    ("POST /scale?workers=N", "N workers, until the next restart. Over a Unix socket only."),
+)
+
+SERVICE: Final = (
+    "Under systemd, sockets that it passes (LISTEN_FDS) are served in place of the default "
+    "address. A service of Type=notify is told of readiness, reloads, the stop and a line of "
+    "status; with WatchdogSec= it gets a sign of life for as long as the event loop of at least "
+    "one worker turns.",
+    "With --user and --group the supervisor stays who it is, so that it can open ports, read keys "
+    "and remove its files; each worker becomes that user before it loads the application.",
+    "As the first process of a container it needs no init beside it: it handles signals from the "
+    "start and collects orphans.",
+    "A pid file is not taken from a serval that is alive; one that names a dead process, or "
+    "another program, is written over.",
+)
+
 CONFIGURATION_FILE: Final = (
     "A TOML file given with --config holds settings at its top level, each under the key that is "
     "given with it above. Where the file's name is pyproject.toml, they stand in the table "
@@ -93,6 +133,10 @@ EXIT_STATUSES: Final = (
     (ExitStatus.CRASH_LOOP, "Workers died faster than it makes sense to replace them."),
     (ExitStatus.SHUTDOWN, "The application failed in its lifespan shutdown."),
     (ExitStatus.BIND, "A listening socket could not be opened."),
+    (
+        ExitStatus.UNANSWERED,
+        "No running server answered serval status, top, reload or scale, or it refused.",
+    ),
 )
 
 EXAMPLES: Final = (
@@ -108,6 +152,11 @@ EXAMPLES: Final = (
     (
         "See what would be in force, and where each value comes from:",
         "serval myapp:app --config serval.toml --print-config",
+    ),
+    (
+        "With an admin endpoint, and then asked how it does:",
+        "serval myapp:app --admin-bind unix:/run/myapp-admin.sock\n"
+        "serval status --admin-bind unix:/run/myapp-admin.sock",
     ),
     (
         "In a debugger, without worker processes:",
