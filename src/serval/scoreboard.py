@@ -14,6 +14,15 @@ from typing import Final
 from serval.latency import BUCKET_COUNT
 
 
+class Asked(IntEnum):
+    """What a SIGTERM from the supervisor means; written before it is sent."""
+
+    NOTHING = 0  # it came from somebody else
+    LEAVE = 1  # serve on, but let each response be the last of its connection
+    YIELD = 2  # stop; others serve on
+    STOP = 3
+
+
 class WorkerState(IntEnum):
     """How far a worker says it has come, in the order in which it gets there."""
 
@@ -45,6 +54,7 @@ LATENCY: Final = 13  # the first of BUCKET_COUNT words: requests by the time the
 REFUSED: Final = LATENCY + BUCKET_COUNT  # the first of as many words as there are REFUSED_AS
 # The response statuses by which refused requests are told apart; 0 is any other.
 REFUSED_AS: Final = (400, 405, 408, 413, 414, 417, 421, 426, 431, 500, 501, 503, 504, 505, 0)
+ASKED: Final = REFUSED + len(REFUSED_AS)  # the only word that the supervisor writes
 # Indexes into Slot.gauges: monotonic seconds, except where said.
 STARTED_AT: Final = 0
 READY_AT: Final = 1
@@ -61,7 +71,8 @@ _WORD_BYTES: Final = 8
 class Slot:
     """What one worker says about itself.
 
-    Only its worker writes to it; the supervisor calls `clear` while no worker has it.
+    Only its worker writes to it, but for `asked`, which is the supervisor's; that calls `clear`
+    while no worker has it.
 
     Attributes:
         counters: Signed 64-bit words, by the index constants from `PID` to `REFUSED`.  Signed, so
@@ -100,6 +111,15 @@ class Slot:
     @state.setter
     def state(self, state: WorkerState) -> None:
         self.counters[STATE] = state
+
+    @property
+    def asked(self) -> Asked:
+        """What the supervisor's last SIGTERM meant."""
+        return Asked(self.counters[ASKED])
+
+    @asked.setter
+    def asked(self, asked: Asked) -> None:
+        self.counters[ASKED] = asked
 
     @property
     def generation(self) -> int:

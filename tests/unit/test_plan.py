@@ -14,6 +14,7 @@ from serval.supervisor.actions import (
     Action,
     Finish,
     Order,
+    Replacement,
     Say,
     Settings,
     Spawn,
@@ -62,6 +63,7 @@ class World:
                     self.fork(action)
                 case Tell(pid, order):
                     assert pid in self.alive
+                    assert self.listening or order is not Order.LEAVE
                     assert not (self.listening and order is Order.QUIT)
                     self.told.append((pid, order))
                 case Say(level, text):
@@ -385,11 +387,11 @@ def test_a_reload_replaces_one_child_after_the_other_new_before_old() -> None:
     world.reload()
     assert (world.alive, world.orders()) == ({1: 1, 2: 1, 3: 2}, [])
     world.ready(3)
-    assert world.orders() == [(1, Order.STOP)]
+    assert world.orders() == [(1, Order.YIELD)]
     assert 4 not in world.alive  # the old one is still draining
     world.exit(1)
     world.ready(4)
-    assert world.orders() == [(2, Order.STOP)]
+    assert world.orders() == [(2, Order.YIELD)]
     world.exit(2)
 
     assert world.alive == {3: 2, 4: 2}
@@ -428,10 +430,10 @@ def test_a_second_reload_overtakes_the_first() -> None:
     world.reload()
 
     world.ready(2)
-    assert world.orders() == [(1, Order.STOP)]
+    assert world.orders() == [(1, Order.YIELD)]
     world.exit(1)
     world.ready(3)
-    assert world.orders() == [(2, Order.STOP)]
+    assert world.orders() == [(2, Order.YIELD)]
     world.exit(2)
 
     assert world.alive == {3: 3}
@@ -470,7 +472,7 @@ def test_a_reload_may_change_the_number_of_workers() -> None:
     assert world.alive == {1: 1, 2: 2}
     world.ready(2)
     world.ready(3)
-    assert world.orders() == [(1, Order.STOP)]
+    assert world.orders() == [(1, Order.YIELD)]
 
 
 def test_a_reload_keeps_a_number_of_workers_that_signals_have_set() -> None:
@@ -481,7 +483,7 @@ def test_a_reload_keeps_a_number_of_workers_that_signals_have_set() -> None:
     world.reload()
     world.ready(3)
 
-    assert world.orders() == [(1, Order.STOP)]
+    assert world.orders() == [(1, Order.YIELD)]
     assert len(world.alive) == 3
 
 
@@ -496,7 +498,7 @@ def test_a_crash_during_a_reload_is_made_up_for_by_the_newcomer() -> None:
     assert world.alive == {1: 1, 3: 2, 4: 2}
     world.ready(4)
 
-    assert world.orders() == [(1, Order.STOP)]
+    assert world.orders() == [(1, Order.YIELD)]
 
 
 def test_a_reload_while_stopping_is_ignored() -> None:
@@ -514,7 +516,7 @@ def test_a_child_that_asks_for_it_is_replaced_before_it_is_stopped() -> None:
     world.report(1, WorkerState.RETIRING)
     assert (world.alive, world.orders()) == ({1: 1, 2: 1, 3: 1}, [])
     world.ready(3)
-    assert world.orders() == [(1, Order.STOP)]
+    assert world.orders() == [(1, Order.YIELD)]
     world.exit(1)
 
     assert world.alive == {2: 1, 3: 1}
@@ -588,7 +590,7 @@ def test_one_more_is_forked_and_one_fewer_is_the_youngest() -> None:
     assert world.orders() == []
     world.wish(Wish.FEWER)
 
-    assert world.orders() == [(3, Order.STOP)]
+    assert world.orders() == [(3, Order.YIELD)]
     assert "3 workers wanted" in world.said
 
 
@@ -618,7 +620,7 @@ def test_any_number_of_workers_can_be_wanted_at_once() -> None:
     world.do(world.plan.scale(1, world.now))
 
     assert grown == 3
-    assert [order for _, order in world.orders()] == [Order.STOP] * 2
+    assert [order for _, order in world.orders()] == [Order.YIELD] * 2
 
 
 def test_while_stopping_no_number_is_wanted() -> None:
@@ -707,7 +709,7 @@ def test_replacing_children_closes_no_listening_socket() -> None:
     world.reload()
     world.ready(2)
 
-    assert world.orders() == [(1, Order.STOP)]
+    assert world.orders() == [(1, Order.YIELD)]
     assert world.listening
 
 
@@ -886,6 +888,190 @@ def test_children_past_help_are_not_told_anything_more() -> None:
     assert world.status is ExitStatus.OK
 
 
+# --- leaving before stopping ------------------------------------------------------------------
+
+LEAVING = replace(SETTINGS, drain_delay_seconds=8.0)
+
+
+def test_a_stop_with_a_delay_lets_everybody_serve_on_for_so_long() -> None:
+    world = serving(2, LEAVING)
+
+    world.wish(Wish.STOP)
+    assert world.orders() == [(1, Order.LEAVE), (2, Order.LEAVE)]
+    world.wait(7.9)
+    assert (world.orders(), world.listening) == ([], True)
+    world.wait(0.1)
+
+    assert (world.orders(), world.listening) == ([(1, Order.STOP), (2, Order.STOP)], False)
+    assert world.said == [
+        "leaving: everything is served for 8 s more, a second signal ends that",
+        "stopping: running requests have 30 s, a second signal shortens that",
+    ]
+
+
+def test_whoever_leaves_is_not_ready_any_more() -> None:
+    world = serving(1, LEAVING)
+
+    world.wish(Wish.STOP)
+
+    assert world.plan.outlook(reloads=0).state is ServerState.STOPPING
+
+
+def test_the_time_for_a_graceful_stop_begins_after_the_delay() -> None:
+    world = serving(1, LEAVING)
+    world.wish(Wish.STOP)
+    world.wait(8.0)
+    world.orders()
+
+    world.wait(GRACEFUL)
+    early = world.orders()
+    world.wait(1.0)
+
+    assert early == []
+    assert world.orders() == [(1, Order.KILL)]
+
+
+@pytest.mark.parametrize("second", [Wish.STOP, Wish.INTERRUPT])
+def test_a_second_signal_ends_the_delay(second: Wish) -> None:
+    world = serving(1, LEAVING)
+    world.wish(Wish.STOP)
+    world.orders()
+
+    world.wish(second)
+
+    assert (world.orders(), world.listening) == ([(1, Order.STOP)], False)
+    world.wait(20.0)
+    assert world.orders() == []
+
+
+@pytest.mark.parametrize(("wish", "order"), [(Wish.INTERRUPT, Order.STOP), (Wish.QUIT, Order.QUIT)])
+def test_only_sigterm_is_delayed(wish: Wish, order: Order) -> None:
+    world = serving(1, LEAVING)
+
+    world.wish(wish)
+
+    assert world.orders() == [(1, order)]
+
+
+def test_a_child_that_boots_while_the_others_leave_is_stopped() -> None:
+    world = serving(1, LEAVING)
+    world.reload()
+
+    world.wish(Wish.STOP)
+
+    assert world.orders() == [(1, Order.LEAVE), (2, Order.STOP)]
+
+
+def test_the_last_child_that_dies_while_leaving_ends_the_server() -> None:
+    world = serving(1, LEAVING)
+    world.wish(Wish.STOP)
+
+    world.kill(1)
+
+    assert world.status is ExitStatus.SHUTDOWN
+
+
+# --- ways of replacing ------------------------------------------------------------------------
+
+STOP_FIRST = replace(SETTINGS, replacement=Replacement.STOP_FIRST)
+AT_ONCE = replace(SETTINGS, replacement=Replacement.AT_ONCE, waits=True)
+
+
+def test_where_memory_is_tight_the_old_one_goes_before_the_new_one_comes() -> None:
+    world = serving(2, STOP_FIRST)
+
+    world.reload()
+    assert (world.alive, world.orders()) == ({1: 1, 2: 1}, [(1, Order.YIELD)])
+    world.exit(1)
+    assert world.alive == {2: 1, 3: 2}
+    world.ready(3)
+    assert world.orders() == [(2, Order.YIELD)]
+    world.exit(2)
+    world.ready(4)
+
+    assert world.alive == {3: 2, 4: 2}
+    assert world.said[-1] == "reloaded: 2 workers of generation 2"
+
+
+def test_a_retiring_child_goes_first_too_where_that_is_asked_for() -> None:
+    world = serving(2, STOP_FIRST)
+
+    world.report(2, WorkerState.RETIRING)
+    world.exit(2)
+
+    assert world.alive == {1: 1, 3: 1}
+
+
+def test_a_failed_reload_brings_back_the_old_ones_that_went_first() -> None:
+    world = serving(2, STOP_FIRST)
+    world.reload()
+    world.exit(1)
+
+    world.exit(3, 3)
+
+    assert world.alive == {2: 1, 4: 1}
+
+
+def test_in_development_all_are_replaced_at_once() -> None:
+    world = serving(2, AT_ONCE)
+
+    world.reload()
+
+    assert world.orders() == [(1, Order.STOP), (2, Order.STOP)]
+    assert world.alive == {1: 1, 2: 1, 3: 2, 4: 2}
+    world.exit(1)
+    world.exit(2)
+    world.ready(3, 4)
+    assert world.said[-1] == "reloaded: 2 workers of generation 2"
+
+
+def test_in_development_a_start_that_is_overtaken_is_given_up() -> None:
+    world = starting(1, AT_ONCE)
+
+    world.reload()
+
+    assert world.orders() == [(1, Order.STOP)]
+    assert world.alive == {1: 1, 2: 2}
+    world.exit(1, signal_name="SIGTERM")
+    world.ready(2)
+    assert world.errors == []
+
+
+@pytest.mark.parametrize("served_before", [False, True])
+def test_in_development_a_boot_that_fails_waits_for_a_change(served_before: bool) -> None:
+    world = starting(2, AT_ONCE)
+    if served_before:
+        world.ready(1, 2)
+        world.reload()
+        world.exit(1)
+        world.exit(2)
+    for pid in list(world.alive):
+        world.exit(pid, 3)
+
+    world.wait(100.0)
+    assert (world.alive, world.status, world.plan.deadline) == ({}, None, inf)
+    assert [line for line in world.errors if "waiting for a change" in line] == [
+        "the application does not start: waiting for a change"
+    ]
+    world.reload()
+
+    assert len(world.alive) == 2
+
+
+def test_in_development_a_crash_loop_waits_for_a_change() -> None:
+    world = serving(1, AT_ONCE)
+    for pid in range(1, 7):
+        world.kill(pid)
+        world.wait(1.0)
+        if pid < 6:
+            world.ready(pid + 1)
+
+    assert (world.alive, world.status) == ({}, None)
+    assert world.errors[-1] == "6 workers died within 60 s: waiting for a change"
+    world.wish(Wish.INTERRUPT)
+    assert world.status is ExitStatus.OK
+
+
 # --- liveness ---------------------------------------------------------------------------------
 
 
@@ -912,7 +1098,7 @@ def test_a_hung_child_is_dumped_then_stopped_then_killed_then_replaced() -> None
     world.wait(0.1)
 
     assert world.alive == {2: 1}
-    assert "no heartbeat for 60 s" in world.errors[0]
+    assert "has not turned for 60 s (timeout_worker_healthcheck)" in world.errors[0]
     assert "died: killed by SIGKILL" in world.errors[1]
 
 
@@ -927,6 +1113,18 @@ def test_hung_children_do_not_stop_a_stop() -> None:
     assert world.orders() == [(1, Order.KILL)]
     world.kill(1)
     assert world.status is ExitStatus.SHUTDOWN
+
+
+def test_after_a_sleep_of_the_machine_everybody_gets_a_moment_to_beat() -> None:
+    world = serving(1, Settings(heartbeat_seconds=60.0))
+    world.now += 3600.0
+
+    world.do(world.plan.tick(world.now))
+
+    assert world.orders() == []
+    assert world.plan.deadline == world.now + 5.0
+    world.plan.beat(0, world.now + 1.0)
+    assert world.plan.deadline == world.now + 61.0
 
 
 def test_without_a_heartbeat_limit_nobody_counts_as_hung() -> None:
@@ -953,19 +1151,21 @@ STEPS: tuple[Callable[[World, int], None], ...] = (
     lambda world, pid: world.wish(Wish.FEWER),
     lambda world, pid: world.reload(),
 )
+WAYS = [SETTINGS, STOP_FIRST, AT_ONCE, LEAVING]
 
 
+@pytest.mark.parametrize("settings", WAYS, ids=["plain", "stop-first", "at-once", "leaving"])
 @pytest.mark.parametrize("seed", range(50))
-def test_every_history_can_be_ended_by_a_stop(seed: int) -> None:
+def test_every_history_can_be_ended_by_a_stop(seed: int, settings: Settings) -> None:
     # A fixed walk, so that a failure repeats; its multiplier is MINSTD's.
-    world, number = starting(3), seed + 1
+    world, number = starting(3, settings), seed + 1
     for _ in range(40):
         number = number * 48271 % 0x7FFFFFFF
         pids = sorted(world.alive)
         if pids:
             STEPS[number % len(STEPS)](world, pids[number // 16 % len(pids)])
 
-    for _ in range(3):
+    for _ in range(4):
         world.wish(Wish.STOP)
     for pid in list(world.alive):
         world.kill(pid)

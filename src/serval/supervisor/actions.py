@@ -13,6 +13,7 @@ class Wish(Enum):
     """What an operator can ask for by a signal."""
 
     STOP = auto()
+    INTERRUPT = auto()  # stop; somebody sits at a terminal and waits
     QUIT = auto()
     MORE = auto()
     FEWER = auto()
@@ -21,10 +22,20 @@ class Wish(Enum):
 class Order(Enum):
     """What a child can be told."""
 
+    LEAVE = auto()  # serve on, but let each response be the last of its connection
+    YIELD = auto()  # stop; others serve on, so that clients find a way
     STOP = auto()
     QUIT = auto()
     KILL = auto()
     DUMP = auto()  # write stacks and tasks to the log
+
+
+class Replacement(Enum):
+    """What comes first where a worker takes the place of another."""
+
+    START_FIRST = "start-first"
+    STOP_FIRST = "stop-first"  # the old one is gone before the new one is forked
+    AT_ONCE = "at-once"  # of all workers; nobody is served by the old ones any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,9 @@ class Settings:
         heartbeat_seconds: After how long without a beat a worker counts as hung; 0 is never.
         crash_limit: How many deaths within a minute are borne, the next one ends the server; 0 is
             without limit.
+        drain_delay_seconds: How long everything is served as ever after SIGTERM.
+        replacement: How workers are replaced.
+        waits: Where workers do not start or die too often, wait for the next reload, not give up.
     """
 
     workers: int = 1
@@ -89,3 +103,20 @@ class Settings:
     closing_seconds: float = 5.0
     heartbeat_seconds: float = 0.0
     crash_limit: int = 5
+    drain_delay_seconds: float = 0.0
+    replacement: Replacement = Replacement.START_FIRST
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """One reading of the configuration: its number, what it says, how many workers are wanted."""
+
+    generation: int
+    settings: Settings
+    target: int
+
+
+def counted_workers(count: int) -> str:
+    """So many workers, for a line of the log."""
+    return f"{count} worker" if count == 1 else f"{count} workers"

@@ -19,7 +19,7 @@ from typing import Final, NoReturn, TypeAlias, assert_never
 from serval.channel import ChildChannel
 from serval.errors import ExitStatus, StartupError
 from serval.outlook import Companion, Outlook, ServerState
-from serval.scoreboard import Scoreboard, WorkerState
+from serval.scoreboard import Asked, Scoreboard, WorkerState
 from serval.supervisor.actions import (
     Action,
     Finish,
@@ -40,16 +40,23 @@ Reloader: TypeAlias = Callable[[], tuple[Settings, Entry]]
 
 _WISHES: Final = {
     signal.SIGTERM: Wish.STOP,
-    signal.SIGINT: Wish.STOP,
+    signal.SIGINT: Wish.INTERRUPT,
     signal.SIGQUIT: Wish.QUIT,
     signal.SIGTTIN: Wish.MORE,
     signal.SIGTTOU: Wish.FEWER,
 }
 _ORDERS: Final = {
+    Order.LEAVE: signal.SIGTERM,
+    Order.YIELD: signal.SIGTERM,
     Order.STOP: signal.SIGTERM,
     Order.QUIT: signal.SIGQUIT,
     Order.KILL: signal.SIGKILL,
     Order.DUMP: signal.SIGUSR2,
+}
+_ASKED: Final = {
+    Order.LEAVE: Asked.LEAVE,
+    Order.YIELD: Asked.YIELD,
+    Order.STOP: Asked.STOP,
 }
 _RELAYED: Final = (signal.SIGUSR1, signal.SIGUSR2)
 _LEVELS: Final = {
@@ -261,7 +268,7 @@ class Supervisor:
                 case Spawn():
                     self._spawn(action)
                 case Tell(pid, order):
-                    _send(pid, _ORDERS[order])
+                    self._tell(pid, order)
                 case Say(level, text):
                     _log.log(_LEVELS[level], "%s", text)
                 case Unlisten():
@@ -270,6 +277,12 @@ class Supervisor:
                     self._status = status
                 case _:
                     assert_never(action)
+
+    def _tell(self, pid: int, order: Order) -> None:
+        if order in _ASKED:
+            index = next(child.index for child in self._plan.children if child.pid == pid)
+            self.scoreboard.slot(index).asked = _ASKED[order]
+        _send(pid, _ORDERS[order])
 
     def _spawn(self, spawn: Spawn) -> None:
         slot = self.scoreboard.slot(spawn.index)

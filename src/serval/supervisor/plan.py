@@ -6,7 +6,6 @@ seconds.  A `Spawn` is always the last action of its list and must be answered a
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 
@@ -15,35 +14,29 @@ from serval.outlook import Outlook, ServerState
 from serval.scoreboard import WorkerState
 from serval.supervisor.actions import (
     Action,
+    Era,
     Finish,
     Level,
     Order,
+    Replacement,
     Say,
     Settings,
     Spawn,
     Tell,
     Unlisten,
     Wish,
+    counted_workers,
 )
 from serval.supervisor.backoff import WINDOW_SECONDS, Backoff
 from serval.supervisor.child import NEXT, VERDICTS, Child, Death, Phase, Verdict, obituary
-from serval.supervisor.stages import ESCALATION, NOTICES, Stage
+from serval.supervisor.patience import SLACK_SECONDS, due_at, lost, spare_sleepers
+from serval.supervisor.stages import ESCALATION, NOTICES, ORDERS, Stage
 
-SLACK_SECONDS: Final = 0.75  # a worker keeps its deadlines itself; a kill within a second of them
 BOOT_FAILURE_SECONDS: Final = 1.5  # nobody has been served: the error should be seen at once
-HUNG_SECONDS: Final = 5.0  # from asking a hung worker to stop to killing it
 
 _ALIVE: Final = (Phase.BOOTING, Phase.READY, Phase.RETIRING, Phase.OVERDUE, Phase.HUNG)
 _SERVING: Final = (Phase.READY, Phase.RETIRING)
-
-
-@dataclass(frozen=True, slots=True)
-class _Era:
-    """One reading of the configuration: its number, what it says, how many workers are wanted."""
-
-    generation: int
-    settings: Settings
-    target: int
+_LISTENING: Final = (Stage.RUNNING, Stage.LEAVING)
 
 
 class Plan:
@@ -60,10 +53,11 @@ class Plan:
         self._settings = settings
         self._target = settings.workers
         self._generation = self._newest_generation = 1
-        self._fallback: _Era | None = None  # where a reload goes back to if its generation fails
+        self._fallback: Era | None = None  # where a reload goes back to if its generation fails
         self._children: dict[int, Child] = {}  # by slot
         self._backoff = Backoff()
         self._held_until = 0.0  # no fork before that; 0.0 where nothing holds it up
+        self._leaving_until = inf
         self._began_at = 0.0
         self._progress = ServerState.BOOTING
         self._stage = Stage.RUNNING
@@ -85,7 +79,8 @@ class Plan:
     @property
     def deadline(self) -> float:
         """When `tick` has something to do though nothing happens; infinity for never."""
-        return min([self._held_until or inf, *(c.due_at for c in self._children.values())])
+        patience = (child.due_at for child in self._children.values())
+        return min([self._held_until or inf, self._leaving_until, *patience])
 
     def outlook(self, *, reloads: int) -> Outlook:
         """How far the server is; `reloads` is how often that was asked for, in vain or not."""
@@ -107,11 +102,14 @@ class Plan:
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed."""
+        spare_sleepers(self._serving(), now - self.deadline, now)
         if now >= self._held_until:
             self._held_until = 0.0
+        if now >= self._leaving_until:
+            self._stop_for(Stage.GRACEFUL, now)
         for child in self._children.values():
             if child.due_at <= now:
-                self._lose_patience(child, now)
+                self._actions += lost(child, self._settings, now)
         return self._settle(now)
 
     def spawned(self, index: int, pid: int, now: float) -> list[Action]:
@@ -138,7 +136,7 @@ class Plan:
         """A child's event loop turned at that moment."""
         child = self._children[index]
         if child.phase in _SERVING:
-            child.due_at = at + (self._settings.heartbeat_seconds or inf)
+            child.due_at = due_at(child, self._settings, at)
 
     def exited(self, death: Death, now: float) -> list[Action]:
         """A process has been reaped; one that is no child of ours (an orphan) is nothing to us."""
@@ -160,8 +158,7 @@ class Plan:
     def wished(self, wish: Wish, now: float) -> list[Action]:
         """The operator has sent a signal."""
         if (stage := ESCALATION.get((self._stage, wish))) is not None:
-            self._stop_all(stage, now)
-            self._say("info", NOTICES[stage].format(self._settings.graceful_seconds))
+            self._stop_for(stage, now)
         elif self._stage is Stage.RUNNING:
             self._resize(self._target + (1 if wish is Wish.MORE else -1))
         return self._settle(now)
@@ -177,12 +174,14 @@ class Plan:
         if self._stage is not Stage.RUNNING:
             return []
         if self._fallback is None:
-            self._fallback = _Era(self._generation, self._settings, self._target)
+            self._fallback = Era(self._generation, self._settings, self._target)
         if settings.workers != self._settings.workers:
             self._target = settings.workers
         self._settings = settings
         self._newest_generation += 1
         self._generation = self._newest_generation
+        if self._held_until == inf:
+            self._held_until = 0.0  # this is what was waited for
         if self._progress is ServerState.RUNNING:
             self._progress = ServerState.RELOADING
         self._say("info", f"reloading: generation {self._generation} replaces the workers")
@@ -192,75 +191,39 @@ class Plan:
 
     def _advance(self, child: Child, before: Phase, now: float) -> None:
         """A child has got further by its own account."""
-        settings = self._settings
-        match child.phase:
-            case Phase.READY | Phase.RETIRING:
-                child.due_at = now + (settings.heartbeat_seconds or inf)
-                if child.generation == self._generation:
-                    self._fallback = None
-                if before is Phase.BOOTING and self._progress is not ServerState.BOOTING:
-                    self._say("info", f"{child} is ready after {now - child.started_at:.1f} s")
-                if child.phase is Phase.RETIRING:
-                    self._say("info", f"{child} asks to be replaced")
-            case Phase.STOPPING:
-                child.due_at = now + settings.graceful_seconds + SLACK_SECONDS
-                self._say("info", f"{child} stops by itself")
-            case _:  # CLOSING
-                child.due_at = now + settings.closing_seconds + SLACK_SECONDS
-
-    def _lose_patience(self, child: Child, now: float) -> None:
-        """A child's time is up."""
-        child.due_at = inf
-        settings = self._settings
-        match child.phase:
-            case Phase.BOOTING:
-                self._say(
-                    "error",
-                    f"{child} is not ready after {settings.startup_seconds:g} s "
-                    "(timeout_startup): killing it",
-                )
-                child.phase = Phase.OVERDUE
-                self._tell(child, Order.KILL)
-            case Phase.READY | Phase.RETIRING:
-                self._say(
-                    "error",
-                    f"{child} is hung: no heartbeat for {settings.heartbeat_seconds:g} s; "
-                    f"it dumps its stacks and is killed in {HUNG_SECONDS:g} s",
-                )
-                child.phase = Phase.HUNG
-                child.due_at = now + HUNG_SECONDS
-                self._tell(child, Order.DUMP)
-                self._tell(child, Order.STOP)
-            case _:  # HUNG, STOPPING, CLOSING
-                self._say("warning", f"{child} does not stop in time: killing it")
-                if child.phase is not Phase.HUNG:
-                    child.phase = Phase.KILLED
-                self._tell(child, Order.KILL)
+        child.due_at = due_at(child, self._settings, now)
+        if child.phase in _SERVING:
+            if child.generation == self._generation:
+                self._fallback = None
+            if before is Phase.BOOTING and self._progress is not ServerState.BOOTING:
+                self._say("info", f"{child} is ready after {now - child.started_at:.1f} s")
+            if child.phase is Phase.RETIRING:
+                self._say("info", f"{child} asks to be replaced")
+        elif child.phase is Phase.STOPPING:
+            self._say("info", f"{child} stops by itself")
 
     def _spawn(self, now: float) -> None:
         """Ask for one child, if a slot is free and no death is too recent."""
         index = next((i for i in range(self.slot_count) if i not in self._children), None)
         if index is None or now < self._held_until:
             return
-        startup = self._settings.startup_seconds
-        self._children[index] = Child(
-            index,
-            self._generation,
-            first=self._progress is ServerState.BOOTING,
-            started_at=now,
-            due_at=now + startup + SLACK_SECONDS if startup else inf,
-        )
+        first = self._progress is ServerState.BOOTING
+        child = Child(index, self._generation, first=first, started_at=now)
+        child.due_at = due_at(child, self._settings, now)
+        self._children[index] = child
         self._actions.append(Spawn(index, self._generation))
 
-    def _stop(self, child: Child, now: float) -> None:
+    def _stop(self, child: Child, now: float, order: Order = Order.STOP) -> None:
         child.phase = Phase.STOPPING
-        child.due_at = now + self._settings.graceful_seconds + SLACK_SECONDS
-        self._tell(child, Order.STOP)
+        child.due_at = due_at(child, self._settings, now)
+        self._tell(child, order)
 
     # --- deaths -------------------------------------------------------------------------------
 
     def _judge_failed_boot(self, child: Child, now: float) -> None:
-        if child.first:
+        if child.generation == self._generation and self._settings.waits:
+            self._wait_for_reload("the application does not start")
+        elif child.first:
             self._say("error", "giving up: the application does not start")
             self._status = ExitStatus.BOOT
             self._stop_all(Stage.QUICK, now, seconds=BOOT_FAILURE_SECONDS)
@@ -270,10 +233,14 @@ class Plan:
             self._abandon_reload(self._fallback)
         else:
             # While others serve, a replacement that fails is no reason to end them.
-            serving = any(c.phase in _SERVING for c in self._children.values())
-            self._note_death(now, counts=not serving)
+            self._note_death(now, counts=not self._serving())
 
-    def _abandon_reload(self, fallback: _Era) -> None:
+    def _wait_for_reload(self, why: str) -> None:
+        if self._held_until != inf:
+            self._say("error", f"{why}: waiting for a change")
+        self._held_until = inf
+
+    def _abandon_reload(self, fallback: Era) -> None:
         self._say(
             "error",
             f"reload failed: generation {self._generation} does not start, generation "
@@ -288,6 +255,9 @@ class Plan:
         """Give up when children die too often, else make the next fork wait."""
         counted = self._backoff.note(now, counts=counts)
         if 0 < self._settings.crash_limit < counted:
+            if self._settings.waits:
+                self._wait_for_reload(f"{counted} workers died within {WINDOW_SECONDS:g} s")
+                return
             self._say(
                 "error",
                 f"giving up: {counted} workers died within {WINDOW_SECONDS:g} s, "
@@ -320,52 +290,65 @@ class Plan:
         Args:
             seconds: How long a quick stop may take, instead of what the settings say.
         """
-        if self._stage is Stage.RUNNING:
+        if self._stage in _LISTENING and stage not in _LISTENING:
             self._actions.append(Unlisten())
+        settings = self._settings
         self._stage = stage
         self._held_until = 0.0
-        children = [
-            c for c in self._children.values() if c.phase not in (Phase.OVERDUE, Phase.KILLED)
-        ]
-        match stage:
-            case Stage.GRACEFUL:
-                for child in children:
-                    if child.phase in (Phase.BOOTING, *_SERVING):
-                        self._stop(child, now)
-            case Stage.QUICK:
-                limit = now + (seconds or self._settings.closing_seconds + SLACK_SECONDS)
-                for child in children:
-                    if child.phase is not Phase.CLOSING:
-                        child.phase = Phase.STOPPING
-                    child.due_at = min(child.due_at, limit)
-                    # Not a second SIGTERM: a service manager may send one to the whole group
-                    # beside the parent's, and that must not shorten anything.
-                    self._tell(child, Order.QUIT)
-            case _:  # ENDING
-                for child in children:
-                    child.phase = Phase.KILLED
-                    child.due_at = inf
-                    self._tell(child, Order.KILL)
+        self._leaving_until = now + settings.drain_delay_seconds if stage is Stage.LEAVING else inf
+        limit = now + (seconds or settings.closing_seconds + SLACK_SECONDS)
+        for child in self._children.values():
+            order = ORDERS.get((stage, child.phase))
+            if order is None:
+                continue
+            if order is Order.STOP:
+                child.phase = Phase.STOPPING
+                child.due_at = due_at(child, settings, now)
+            elif order is Order.QUIT:
+                if child.phase is not Phase.CLOSING:
+                    child.phase = Phase.STOPPING
+                child.due_at = min(child.due_at, limit)
+            elif order is Order.KILL:
+                child.phase = Phase.KILLED
+                child.due_at = inf
+            self._tell(child, order)
+
+    def _stop_for(self, stage: Stage, now: float) -> None:
+        """Enter a stage of stopping that the operator wants, and say so."""
+        if stage is Stage.LEAVING and not self._settings.drain_delay_seconds:
+            stage = Stage.GRACEFUL
+        self._stop_all(stage, now)
+        leaving = stage is Stage.LEAVING
+        settings = self._settings
+        seconds = settings.drain_delay_seconds if leaving else settings.graceful_seconds
+        self._say("info", NOTICES[stage].format(seconds))
 
     def _resize(self, wanted: int) -> None:
         # Twice the slots, so that every worker could be in replacement.
         self._target = min(max(wanted, 1), max(self.slot_count // 2, 1))
-        self._say("info", f"{_workers(self._target)} wanted")
+        self._say("info", f"{counted_workers(self._target)} wanted")
 
     def _settle(self, now: float) -> list[Action]:
         """Bring children and target together; hand out the actions."""
         if self._stage is Stage.RUNNING:
             self._balance(now)
         elif not self._children:
+            if self._stage is Stage.LEAVING:
+                self._stop_all(Stage.GRACEFUL, now)
             self._actions.append(Finish(self._status))
         actions, self._actions = self._actions, []
         return actions
 
     def _balance(self, now: float) -> None:
         """One step towards as many children as wanted, all of this generation."""
+        if self._settings.replacement is Replacement.AT_ONCE:
+            for child in filter(self._is_outdated, self.children):
+                if child.phase in (Phase.BOOTING, *_SERVING):
+                    self._stop(child, now)
         alive = [c for c in self._children.values() if c.phase in _ALIVE]
         if len(alive) < self._target:
-            self._spawn(now)
+            if not self._old_goes_first or len(self._children) < self._target:
+                self._spawn(now)
             return
         if any(c.phase not in _SERVING for c in alive):
             return  # one thing after the other
@@ -373,20 +356,27 @@ class Plan:
         surplus = len(alive) - self._target
         if surplus:
             for child in sorted(alive, key=self._usefulness)[:surplus]:
-                self._stop(child, now)
+                self._stop(child, now, Order.YIELD)
         elif len(alive) == len(self._children):  # nobody is still leaving
-            if any(map(self._is_outdated, alive)):
-                self._spawn(now)
-            elif self._progress is ServerState.RELOADING:
-                self._progress = ServerState.RUNNING
-                count = _workers(len(alive))
-                self._say("info", f"reloaded: {count} of generation {self._generation}")
+            self._renew(alive, now)
+
+    def _renew(self, alive: list[Child], now: float) -> None:
+        """Begin to replace a child, if one is outdated."""
+        outdated = sorted(filter(self._is_outdated, alive), key=self._usefulness)
+        if outdated and self._old_goes_first:
+            self._stop(outdated[0], now, Order.YIELD)
+        elif outdated:
+            self._spawn(now)
+        elif self._progress is ServerState.RELOADING:
+            self._progress = ServerState.RUNNING
+            count = counted_workers(len(alive))
+            self._say("info", f"reloaded: {count} of generation {self._generation}")
 
     def _announce_start(self, now: float) -> None:
         if self._progress is ServerState.BOOTING:
             behind = any(c.generation != self._generation for c in self._children.values())
             self._progress = ServerState.RELOADING if behind else ServerState.RUNNING
-            count = _workers(len(self._children))
+            count = counted_workers(len(self._children))
             self._say("info", f"ready: {count} after {now - self._began_at:.2f} s")
 
     def _is_outdated(self, child: Child) -> bool:
@@ -396,12 +386,15 @@ class Plan:
         """The lowest is stopped first: an outdated child, else the youngest."""
         return not self._is_outdated(child), -child.started_at
 
+    @property
+    def _old_goes_first(self) -> bool:
+        return self._settings.replacement is Replacement.STOP_FIRST
+
+    def _serving(self) -> list[Child]:
+        return [child for child in self._children.values() if child.phase in _SERVING]
+
     def _tell(self, child: Child, order: Order) -> None:
         self._actions.append(Tell(child.pid, order))
 
     def _say(self, level: Level, text: str) -> None:
         self._actions.append(Say(level, text))
-
-
-def _workers(count: int) -> str:
-    return f"{count} worker" if count == 1 else f"{count} workers"
