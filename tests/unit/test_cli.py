@@ -1,5 +1,6 @@
 """The command: flags in, exit status out."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,12 +10,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from admin_server import answering
+from admin_world import FakeOverseer, two_workers
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from serval.cli import main
 from serval.config import ServerConfig
 from serval.errors import BindError, ExitStatus, LoadError, StartupError
+from serval.net.bind import UnixBind
 from serval.options import Kind, Option, options_of
 
 OPTIONS = options_of(ServerConfig)
@@ -60,7 +64,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
 
 
 def run(*arguments: str, **variables: str) -> Result:
-    return CliRunner().invoke(main, arguments, env=variables, catch_exceptions=False)
+    runner = CliRunner()
+    return runner.invoke(main, arguments, prog_name="serval", env=variables, catch_exceptions=False)
 
 
 def served(server: FakeServer, *arguments: str, **variables: str) -> ServerConfig:
@@ -348,6 +353,86 @@ def test_a_shell_completes_paths_by_itself() -> None:
     ]
 
     assert kinds == ["file", "dir", "file"]
+
+
+def test_a_shell_completes_the_words_in_place_of_an_application() -> None:
+    assert completions("st") == ["status"]
+    assert completions("re") == ["reload"]
+    assert completions("myapp:app", "st") == []
+
+
+def test_a_shell_completes_the_flags_of_a_word() -> None:
+    assert completions("reload", "--no") == ["--no-wait"]
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> Iterator[tuple[str, FakeOverseer]]:
+    bind, overseer = UnixBind(str(tmp_path / "admin")), FakeOverseer()
+    with answering(bind, overseer, two_workers()):
+        yield str(bind), overseer
+
+
+def test_a_word_asks_the_server_that_flag_variable_or_file_name(
+    admin: tuple[str, FakeOverseer],
+) -> None:
+    bind, _ = admin
+    Path("serval.toml").write_text(f'admin_bind = "{bind}"')
+
+    results = [
+        run("status", "--admin-bind", bind),
+        run("status", SERVAL_ADMIN_BIND=bind),
+        run("status", "-c", "serval.toml"),
+    ]
+
+    for result in results:
+        assert result.exit_code == 0
+        assert result.output.startswith("shop:app  running  generation 3")
+
+
+def test_the_status_may_be_for_a_program(admin: tuple[str, FakeOverseer]) -> None:
+    assert json.loads(run("status", "--json", "--admin-bind", admin[0]).output)["pid"] == 40
+
+
+def test_a_word_may_act(admin: tuple[str, FakeOverseer]) -> None:
+    bind, overseer = admin
+
+    scaled = run("scale", "5", "--admin-bind", bind)
+    reloaded = run("reload", "--admin-bind", bind)
+    unwaited = run("reload", "--no-wait", "--admin-bind", bind)
+
+    assert overseer.asked == ["scale 5", "reload", "reload"]
+    assert scaled.output == "workers wanted: 2\n"
+    assert reloaded.output == "reloaded: 2 workers of generation 3\n"
+    assert unwaited.output == "reloading: generation 3 replaces the workers\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["status"], 2, "error: no admin endpoint is named"),
+        (["status", "--admin-bind", "unix:none"], 7, "error: no server answers on unix:none: "),
+        (["top", "--interval", "1ms", "--admin-bind", "unix:none"], 2, "error: --interval must"),
+        (["top", "--admin-bind", "unix:none"], 7, "error: top needs a terminal"),
+        (["scale", "0"], 2, "Usage: serval scale"),
+    ],
+)
+def test_a_word_that_comes_to_nothing_says_why(
+    arguments: list[str], status: int, message: str
+) -> None:
+    result = run(*arguments)
+
+    assert result.exit_code == status
+    assert result.output.startswith(message)
+
+
+@pytest.mark.parametrize("word", ["status", "top", "reload", "scale"])
+def test_a_word_has_a_help_of_its_own_and_stands_in_the_other(word: str) -> None:
+    assert run(word, "--help").output.startswith(f"Usage: serval {word} ")
+    assert f"\n  {word} " in run("--help").output
+
+
+def test_with_a_colon_a_word_is_an_application(server: FakeServer) -> None:
+    assert served(server, "status:app").app == "status:app"
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
