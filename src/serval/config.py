@@ -13,8 +13,9 @@ from serval.header_lines import parse_header
 from serval.layers import Rivals, Sources, layers_of, merged
 from serval.net.bind import Bind, TcpBind, parse_bind
 from serval.options import Alias, Group, fault, option, options_of, seconds, size
-from serval.proxy_settings import ProxySettings, proxy_faults
+from serval.proxy_settings import proxy_faults
 from serval.service_settings import service_faults
+from serval.tls_settings import TlsSettings, tls_faults
 
 _RIVALS: Final = (
     Rivals(frozenset({"bind"}), frozenset({"host", "port"})),
@@ -277,6 +278,7 @@ class ServerConfig(ProxySettings):
             *proxy_faults(
                 self, root_path=self.root_path, trust_origin=self.origin("forwarded_allow_ips")
             ),
+            *tls_faults(self),
         ):
             raise ConfigError(f"{self._named(name)} {found}")
 

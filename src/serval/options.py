@@ -34,6 +34,7 @@ class Group(Enum):
     LIMITS = "Limits"
     HTTP = "HTTP"
     PROXIES = "Behind a proxy"
+    TLS = "TLS"
     WEBSOCKET = "WebSocket"
     LOGGING = "Logging"
 
@@ -97,6 +98,7 @@ class OptionFacts(Bounds, total=False):
     completes: Literal["", "file", "dir"]
     as_switch: bool
     separator: str
+    secret: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,7 @@ class Option:
         completes: What a shell completes after the flag.
         as_switch: A choice of auto, on and off whose flag is `--x` and `--no-x`.
         separator: What stands between the items of a list in a variable.
+        secret: Its value is never shown.
     """
 
     help: str
@@ -135,6 +138,7 @@ class Option:
     completes: Literal["", "file", "dir"] = ""
     as_switch: bool = False
     separator: str = ","
+    secret: bool = False
 
     @property
     def flag(self) -> str:

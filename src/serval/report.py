@@ -5,22 +5,31 @@ The command prints it; nothing here decides what happens.
 
 import platform
 from importlib import metadata
+from typing import Final
 
 from serval.config import ServerConfig
-from serval.options import options_of, render
+from serval.options import Option, options_of, render
 from serval.version import __version__
+
+# What stands for a secret, of whatever length.
+SECRET: Final = "********"
 
 
 def settings_table(config: ServerConfig) -> str:
     """A line for each setting: name, value, origin."""
     rows = [
-        (one.name, render(one, getattr(config, one.name)) or '""', config.origin(one.name))
+        (one.name, _shown(one, getattr(config, one.name)), config.origin(one.name))
         for one in options_of(ServerConfig)
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(
         f"{name:{widths[0]}}  {value:{widths[1]}}  {origin}" for name, value, origin in rows
     )
+
+
+def _shown(one: Option, value: object) -> str:
+    """A value as the table has it; not one that is secret."""
+    return SECRET if one.secret and value else render(one, value) or '""'
 
 
 def versions() -> str:

@@ -21,6 +21,7 @@ from serval.errors import ConfigError, ExitStatus
 from serval.net.addresses import is_local
 from serval.net.bind import Bind, FdBind
 from serval.net.listeners import Listener, activated_binds, close_listeners, open_listeners
+from serval.net.tls import Certificates, load_certificates
 from serval.outlook import Companion
 from serval.pid_file import PidFile
 from serval.privileges import Identity, group_id, identity_of, user_id
@@ -61,18 +62,20 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
 
     Raises:
         BindError: A listening socket could not be opened; the application was not touched.
+        TlsError: A certificate cannot be loaded; no socket was opened.
         ConfigError: A setting cannot be honoured here.
     """
     log.configure(config)
     loop_name(config.loop)
     identity = identity_of(config.user, config.group)
+    certificates = load_certificates(config)
     if config.umask:
         os.umask(parse_mode(config.umask))
     if config.workers == 0:
         with _Listening(config) as listeners, closing(PidFile(config.pid_file)):
             _announce(config, listeners)
             _assume(identity, config)
-            return run_here(config, listeners)
+            return run_here(config, listeners, certificates)
     # From here on every signal is caught: PID 1 of a container would lose one without a handler.
     with (
         closing(SignalInbox()) as inbox,
@@ -90,7 +93,7 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
         return Supervisor(
             _settings(config),
             scoreboard,
-            _entry(config, listeners, identity),
+            _entry(config, listeners, identity, certificates),
             inbox=inbox,
             reloader=partial(_reload, config, reload_config, listeners),
             unlisten=partial(close_listeners, listeners),
@@ -136,7 +139,7 @@ def _companions(
         constants = own_constants(__version__, config.app, time.monotonic(), time.time())
         endpoint = AdminEndpoint(listeners, served, constants, scoreboard)
         companions.append(stack.enter_context(closing(endpoint)))
-        where = ", ".join(listener.url for listener in listeners)
+        where = ", ".join(listener.url() for listener in listeners)
         _log.info("admin endpoint on %s", where)
     return companions
 
@@ -164,8 +167,19 @@ def _settings(config: ServerConfig) -> Settings:
     )
 
 
-def _entry(config: ServerConfig, listeners: Sequence[Listener], identity: Identity) -> Entry:
-    return partial(_be_worker, config=config, listeners=listeners, identity=identity)
+def _entry(
+    config: ServerConfig,
+    listeners: Sequence[Listener],
+    identity: Identity,
+    certificates: Certificates | None,
+) -> Entry:
+    return partial(
+        _be_worker,
+        config=config,
+        listeners=listeners,
+        identity=identity,
+        certificates=certificates,
+    )
 
 
 def _be_worker(
@@ -174,6 +188,7 @@ def _be_worker(
     config: ServerConfig,
     listeners: Sequence[Listener],
     identity: Identity,
+    certificates: Certificates | None,
 ) -> NoReturn:
     """In the child: take its name and its user, then load the application and serve."""
     number = channel.index + 1
@@ -186,7 +201,7 @@ def _be_worker(
         if channel.claim_report():
             _log.error("%s", exc)
         leave(ExitStatus.BOOT)
-    run_worker(channel, config=config, listeners=listeners)
+    run_worker(channel, config=config, listeners=listeners, certificates=certificates)
 
 
 def _assume(identity: Identity, config: ServerConfig) -> None:
@@ -210,16 +225,18 @@ def _reload(
         raise ConfigError("workers is 0, which only a restart can bring about")
     loop_name(config.loop)
     identity = identity_of(config.user, config.group)
+    certificates = load_certificates(config)
     log.configure(config)
     _warn_of_trust(config, listeners)
     for name in _FIXED:
         if getattr(config, name) != getattr(old, name):
             _log.warning("%s has changed; that takes effect with a restart", name)
-    return _settings(config), _entry(config, listeners, identity)
+    return _settings(config), _entry(config, listeners, identity, certificates)
 
 
 def _announce(config: ServerConfig, listeners: Sequence[Listener]) -> None:
-    where = ", ".join(listener.url for listener in listeners)
+    scheme = "http" if config.certificate is None else "https"
+    where = ", ".join(listener.url(scheme) for listener in listeners)
     _log.info("serval %s serves %s on %s", __version__, config.app, where)
     who = {0: "this process", 1: "1 worker"}.get(config.workers, f"{config.workers} workers")
     _log.info("pid %d, %s, event loop %s", os.getpid(), who, loop_name(config.loop))

@@ -63,7 +63,7 @@ def test_port_0_becomes_a_real_port(opened: Opener) -> None:
     port = listener.sock.getsockname()[1]
     assert port > 0
     assert listener.address == f"127.0.0.1:{port}"
-    assert listener.url == f"http://127.0.0.1:{port}"
+    assert listener.url() == f"http://127.0.0.1:{port}"
 
 
 def test_a_listener_accepts_and_does_not_block(opened: Opener) -> None:
@@ -255,7 +255,7 @@ def test_a_unix_socket_has_its_mode_whatever_the_umask(
     (listener,) = opened(UnixBind(str(path)), unix_mode=mode)
 
     assert stat.S_IMODE(path.stat().st_mode) == mode
-    assert listener.address == listener.url == f"unix:{path}"
+    assert listener.address == listener.url() == f"unix:{path}"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")

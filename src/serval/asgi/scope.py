@@ -109,6 +109,8 @@ def websocket_scope(http: Scope) -> Scope:
         "websocket.http.response": {},
         "serval": {**extensions["serval"], "lane": "async"},
     }
+    if "tls" in extensions:
+        scope["extensions"]["tls"] = extensions["tls"]
     return scope
 
 

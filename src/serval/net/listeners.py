@@ -43,10 +43,9 @@ class Listener:
     address: str
     identity: tuple[int, int] | None = None
 
-    @property
-    def url(self) -> str:
+    def url(self, scheme: str = "http") -> str:
         """The address for a browser, where it is one."""
-        return self.address if self.address.startswith("unix:") else f"http://{self.address}"
+        return self.address if self.address.startswith("unix:") else f"{scheme}://{self.address}"
 
 
 def open_listeners(

@@ -15,6 +15,7 @@ Item = TypeVar("Item")
 class Wait(Enum):
     """What a connection may wait for, and for how long the configuration lets it."""
 
+    HANDSHAKE = auto()  # the end of a TLS handshake, from accept on
     HEAD = auto()  # the rest of a request head, from accept or from its first byte
     KEEP_ALIVE = auto()  # the next request
     BODY = auto()  # more of a request body

@@ -5,7 +5,7 @@ then.  Thread of the service's loop only.
 """
 
 import socket
-from typing import Any, Final, Protocol
+from typing import Final
 
 from serval.asgi.types import Address
 from serval.config import ServerConfig
@@ -14,37 +14,10 @@ from serval.net.trust import TrustList
 from serval.protocols.proxy_preamble import PreambleReader, Version
 from serval.worker.deadlines import Wait
 from serval.worker.poller import READ
-from serval.worker.service import Service
+from serval.worker.socket_connection import Admit, Selector
 
 # Enough for any preamble with the request behind it.
 _RECEIVE_BYTES: Final = 65_536
-
-
-class Onward(Protocol):
-    """What makes a connection of a socket."""
-
-    def __call__(
-        self,
-        sock: socket.socket,
-        client: Address | None,
-        server: Address | None,
-        *,
-        data: bytes = b"",
-        scheme: str = "http",
-    ) -> object:
-        """Serve it; `data` has been read of it already."""
-
-
-class Watcher(Protocol):
-    """The selector that the sockets wait in."""
-
-    service: Service
-
-    def watch(self, sock: socket.socket, member: Any) -> None:
-        """Call `ready` of the member when the socket can be read."""
-
-    def forget(self, sock: socket.socket) -> None:
-        """Watch the socket no more."""
 
 
 class PreambleDesk:
@@ -54,19 +27,26 @@ class PreambleDesk:
     whoever can reach it.
     """
 
-    __slots__ = ("_onward", "_peers", "_version", "_watcher")
+    __slots__ = ("_onward", "_peers", "_selector", "_version")
 
-    def __init__(self, watcher: Watcher, config: ServerConfig, onward: Onward) -> None:
-        self._watcher = watcher
+    def __init__(self, selector: Selector, config: ServerConfig, onward: Admit) -> None:
+        self._selector = selector
         self._peers: TrustList = config.preamble_peers
         self._version = Version(config.proxy_protocol)
         self._onward = onward
 
-    def admit(self, sock: socket.socket, client: Address | None, server: Address | None) -> None:
+    def admit(
+        self,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "http",
+    ) -> None:
         """Take a socket that was just accepted."""
         if self._peers.has_peer(client):
             reader = PreambleReader(self._version)
-            PreambleSocket(self._watcher, self._onward, reader, sock, (client, server))
+            PreambleSocket(self._selector, self._onward, reader, sock, (client, server))
         else:
             self._onward(sock, client, server)
 
@@ -74,30 +54,31 @@ class PreambleDesk:
 class PreambleSocket:
     """A socket that waits for its preamble."""
 
-    __slots__ = ("_addresses", "_onward", "_reader", "_sock", "_watcher")
+    __slots__ = ("_addresses", "_onward", "_reader", "_selector", "_sock")
 
     def __init__(
         self,
-        watcher: Watcher,
-        onward: Onward,
+        selector: Selector,
+        onward: Admit,
         reader: PreambleReader,
         sock: socket.socket,
         addresses: tuple[Address | None, Address | None],
     ) -> None:
-        self._watcher = watcher
+        self._selector = selector
         self._onward = onward
         self._reader = reader
         self._sock = sock
         self._addresses = addresses
         sock.setblocking(False)
-        watcher.watch(sock, self)
-        watcher.service.opened(self)
-        watcher.service.sweeper.start(Wait.HEAD, self)
+        selector.watch(sock, self)
+        selector.service.opened(self)
+        selector.service.sweeper.start(Wait.HEAD, self)
 
     def ready(self, bits: int) -> None:
         """The socket can be read, or is broken."""
         try:
-            data = self._sock.recv(_RECEIVE_BYTES)
+            # Looked at first: what follows the preamble is for who comes next, OpenSSL perhaps.
+            data = self._sock.recv(_RECEIVE_BYTES, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -108,34 +89,38 @@ class PreambleSocket:
         try:
             found = self._reader.feed(data)
         except PeerError as error:
-            self._watcher.service.refused(self._addresses[0], error)
+            self._selector.service.refused(self._addresses[0], error)
             self.abort()
             return
+        rest = found[1] if found is not None else b""
+        self._sock.recv(len(data) - len(rest))
         if found is not None:
-            preamble, rest = found
+            preamble = found[0]
             client, server = self._addresses
             self._leave()
             self._onward(
                 self._sock,
                 preamble.client or client,
                 preamble.server or server,
-                data=rest,
                 scheme="https" if preamble.over_tls else "http",
             )
-            self._watcher.service.closed(self)
+            self._selector.service.closed(self)
 
     def expired(self, wait: Wait, *, late: bool) -> None:
         """The preamble did not come in time, or lies unread because the loop was held up."""
         if late:
-            self._watcher.service.sweeper.start(Wait.HEAD, self)
+            self._selector.service.sweeper.start(Wait.HEAD, self)
             self.ready(READ)
         else:
             self.abort()
 
+    def leave(self) -> None:
+        """The server stops soon: what is on its way may still come."""
+
     def drain(self) -> None:
         """The server stops: what is on its way gets a moment."""
-        self._watcher.service.sweeper.stop(Wait.HEAD, self)
-        self._watcher.service.sweeper.start(Wait.LINGER, self)
+        self._selector.service.sweeper.stop(Wait.HEAD, self)
+        self._selector.service.sweeper.start(Wait.LINGER, self)
 
     def disconnect(self) -> None:
         """The grace is over."""
@@ -146,9 +131,9 @@ class PreambleSocket:
         if self._sock.fileno() >= 0:
             self._leave()
             self._sock.close()
-            self._watcher.service.closed(self)
+            self._selector.service.closed(self)
 
     def _leave(self) -> None:
-        self._watcher.forget(self._sock)
+        self._selector.forget(self._sock)
         for wait in (Wait.HEAD, Wait.LINGER):
-            self._watcher.service.sweeper.stop(wait, self)
+            self._selector.service.sweeper.stop(wait, self)

@@ -22,6 +22,7 @@ from serval.config import ServerConfig
 from serval.errors import ExitStatus, LifespanShutdownError, LoadError, StartupError
 from serval.loader import load
 from serval.net.listeners import Listener
+from serval.net.tls import Certificates
 from serval.scoreboard import Slot, WorkerState
 from serval.worker.async_pool import AsyncPool
 from serval.worker.loops import loop_factory
@@ -62,12 +63,16 @@ class _StopRequested(BaseException):
 
 
 def run_worker(
-    channel: Channel, *, config: ServerConfig, listeners: Sequence[Listener]
+    channel: Channel,
+    *,
+    config: ServerConfig,
+    listeners: Sequence[Listener],
+    certificates: Certificates | None = None,
 ) -> NoReturn:
     """Be a worker process; in the child, right after the fork."""
     status = ExitStatus.CRASHED
     try:
-        worker = WorkerProcess(config, listeners, channel)
+        worker = WorkerProcess(config, listeners, channel, certificates)
         worker.follow_parent(channel.parent_gone_fd)
         status = worker.run((signal.SIGTERM,))
     except BaseException:
@@ -76,9 +81,13 @@ def run_worker(
         leave(status)
 
 
-def run_here(config: ServerConfig, listeners: Sequence[Listener]) -> ExitStatus:
+def run_here(
+    config: ServerConfig,
+    listeners: Sequence[Listener],
+    certificates: Certificates | None = None,
+) -> ExitStatus:
     """Serve in this process, without a supervisor, until a signal says stop."""
-    worker = WorkerProcess(config, listeners, None)
+    worker = WorkerProcess(config, listeners, None, certificates)
     return worker.run((signal.SIGTERM, signal.SIGINT))
 
 
@@ -99,6 +108,7 @@ class WorkerProcess:
         config: All settings.
         listeners: Sockets to accept from.
         channel: To the supervisor; None without one.
+        certificates: What to speak TLS with; None for plain connections.
     """
 
     def __init__(
@@ -106,8 +116,10 @@ class WorkerProcess:
         config: ServerConfig,
         listeners: Sequence[Listener],
         channel: Channel | None,
+        certificates: Certificates | None = None,
     ) -> None:
         self._config = config
+        self._certificates = certificates
         self._listeners = listeners
         self._channel = channel
         self._slot = None if channel is None else channel.slot
@@ -188,7 +200,7 @@ class WorkerProcess:
     # Serving.
 
     async def _serve(self, service: Service, pool: AsyncPool, stopping: asyncio.Event) -> None:
-        sync_worker = SyncWorker(service, self._listeners, pool)
+        sync_worker = SyncWorker(service, self._listeners, pool, certificates=self._certificates)
         sync_worker.start()
         beat = asyncio.create_task(self._beat(service))
         self._report(WorkerState.READY)

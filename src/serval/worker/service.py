@@ -174,6 +174,7 @@ class Service:
         self.sweeper = Sweeper(
             Deadlines(
                 {
+                    Wait.HANDSHAKE: config.timeout_tls_handshake,
                     Wait.HEAD: config.timeout_headers,
                     Wait.KEEP_ALIVE: config.timeout_keep_alive,
                     Wait.BODY: config.timeout_body_idle,

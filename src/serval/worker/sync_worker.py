@@ -9,194 +9,29 @@ import asyncio
 import errno
 import logging
 import socket
-import struct
 from collections.abc import Sequence
-from typing import ClassVar, Final, Protocol
+from typing import Final
 
-from serval.asgi.types import Address, Scope
-from serval.lifecycle import Lane
+from serval.asgi.types import Address
 from serval.net.addresses import local_address, peer_address
 from serval.net.listeners import Listener
-from serval.protocols.events import RequestReceived
-from serval.worker.async_pool import AsyncPool, WebSocketHandoff
-from serval.worker.connection import HttpConnection
-from serval.worker.deadlines import Wait
-from serval.worker.poller import BROKEN, PEER_SHUT, READ, WRITE, create_poller
+from serval.net.tls import Certificates
+from serval.worker.async_pool import AsyncPool
+from serval.worker.poller import READ, create_poller
 from serval.worker.preamble import PreambleDesk
 from serval.worker.service import Service
-from serval.worker.wire import State
+from serval.worker.socket_connection import INPUT, Admit, Ready, SocketConnection
+from serval.worker.tls import TlsDesk
 
 logger = logging.getLogger("serval.error")
 
 # Ready descriptors served, and connections accepted, before the loop's other callbacks run.
 BATCH_COUNT: Final = 64
 ACCEPT_COUNT: Final = 16
-# How much one `recv` takes.  Twice as much would pass malloc's threshold for memory of its own from
-# the kernel and cost 10 us in each call (CPython 3.13, glibc 2.36).
-RECEIVE_BYTES: Final = 65_536
-# Buffers above this are given to the kernel as they are, not joined first.
-JOIN_BYTES: Final = 131_072
-# The kernel's limit for one `sendmsg` (IOV_MAX).
-BUFFERS_COUNT: Final = 1024
 # How long accepting rests when descriptors or memory have run out.
 ACCEPT_PAUSE_SECONDS: Final = 0.5
 
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-_INPUT: Final = READ | PEER_SHUT
-# SO_LINGER switched on with zero seconds: `close` sends RST (socket(7)).
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
-
-
-class Admit(Protocol):
-    """What takes the sockets that were accepted."""
-
-    def __call__(
-        self, sock: socket.socket, client: Address | None, server: Address | None
-    ) -> object:
-        """Serve a connection between these addresses."""
-
-
-class Ready(Protocol):
-    """What a descriptor in the selector stands for."""
-
-    def ready(self, bits: int) -> None:
-        """The descriptor is ready for what `bits` say."""
-
-
-class SocketConnection(HttpConnection):
-    """An HTTP connection on a non-blocking socket in a SyncWorker's selector."""
-
-    __slots__ = ("_interest", "_sock", "_worker")
-
-    lane: ClassVar[Lane] = "sync"
-
-    def __init__(
-        self,
-        worker: "SyncWorker",
-        sock: socket.socket,
-        client: Address | None,
-        server: Address | None,
-        *,
-        scheme: str = "http",
-    ) -> None:
-        self._worker = worker
-        self._sock = sock
-        self._interest = _INPUT
-        super().__init__(worker.service, client, server, scheme=scheme)
-        self._wait_for(Wait.HEAD)
-
-    def ready(self, bits: int) -> None:
-        """The socket can be read or written, or its peer has gone."""
-        if bits == READ:
-            self._receive()
-            return
-        if bits & WRITE:
-            self._send_rest()
-        if bits & READ:
-            self._receive()
-        elif bits & BROKEN:
-            self.peer_lost()
-        elif bits & PEER_SHUT:
-            self._watch(self._interest & ~PEER_SHUT)
-            self.peer_left()
-
-    def _receive(self) -> bool:
-        """Read once; whether there was anything, an end or an error included."""
-        try:
-            data = self._sock.recv(RECEIVE_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
-            self.peer_lost()
-            return True
-        if data:
-            self.data_received(data)
-        else:
-            self._watch(self._interest & ~_INPUT)
-            self.peer_left()
-        return True
-
-    _take_late_bytes = _receive
-
-    def flush(self) -> None:
-        """Send what is queued, unless the socket is still full from before."""
-        out = self._out
-        if not out or self._interest & WRITE:
-            return
-        try:
-            if len(out) == 1:
-                sent = self._sock.send(out[0])
-            elif self._out_bytes <= JOIN_BYTES:
-                sent = self._sock.send(b"".join(out))
-            else:
-                sent = self._sock.sendmsg(out[:BUFFERS_COUNT])
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            self.peer_lost()
-            return
-        if sent == self._out_bytes:
-            out.clear()
-            self._out_bytes = 0
-        else:
-            self._keep_rest(sent)
-
-    def _keep_rest(self, sent: int) -> None:
-        """Keep what the socket did not take until it is writable again."""
-        self._out_bytes -= sent
-        out = self._out
-        whole = 0
-        while sent >= len(out[whole]):
-            sent -= len(out[whole])
-            whole += 1
-        del out[:whole]
-        out[0] = memoryview(out[0])[sent:]
-        self.congested = True
-        self._watch(self._interest | WRITE)
-        self.service.sweeper.start(Wait.WRITE, self)
-
-    def _send_rest(self) -> None:
-        self._watch(self._interest & ~WRITE)
-        self.flush()  # watches for WRITE again if that was not all
-        if self.state is not State.CLOSED and not self._out:
-            self._all_sent()
-
-    def _set_reading(self, reading: bool) -> None:
-        # Without PEER_SHUT the peer's end has been read: there is nothing to wait for.
-        if reading and self._interest & PEER_SHUT:
-            self._watch(self._interest | READ)
-        else:
-            self._watch(self._interest & ~READ)
-
-    def _watch(self, interest: int) -> None:
-        if interest != self._interest and self.state is not State.CLOSED:
-            self._interest = interest
-            self._worker.poller.modify(self._sock.fileno(), interest)
-
-    def _shut_output(self) -> None:
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:  # ENOTCONN: the peer was quicker
-            self.drop()
-
-    def _close_wire(self, *, reset: bool) -> None:
-        self._worker.forget(self._sock)
-        if reset:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._sock.close()
-
-    def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
-        self._worker.forget(self._sock)
-        self._worker.pool.accept_handoff(
-            WebSocketHandoff(
-                self._sock,
-                request,
-                self.client or ("", 0),
-                self.server or ("", 0),
-                scope,
-                self.parser.trailing_data,
-            )
-        )
 
 
 class AcceptingSocket:
@@ -237,6 +72,7 @@ class SyncWorker:
         service: What is served; its loop is the one that the selector nests in.
         listeners: Sockets to accept from; shared with other workers.
         pool: Takes the connections that become WebSockets.
+        certificates: What to speak TLS with; None for plain connections.
     """
 
     __slots__ = (
@@ -250,14 +86,24 @@ class SyncWorker:
         "service",
     )
 
-    def __init__(self, service: Service, listeners: Sequence[Listener], pool: AsyncPool) -> None:
+    def __init__(
+        self,
+        service: Service,
+        listeners: Sequence[Listener],
+        pool: AsyncPool,
+        *,
+        certificates: Certificates | None = None,
+    ) -> None:
         self.service = service
         self.pool = pool
         self.poller = create_poller()
         self.accepted = 0
+        # What each accepted socket goes through, the last first.
         self.admit: Admit = self.adopt
+        if certificates is not None:
+            self.admit = TlsDesk(self, certificates).admit
         if service.config.proxy_protocol != "off":
-            self.admit = PreambleDesk(self, service.config, self.adopt).admit
+            self.admit = PreambleDesk(self, service.config, self.admit).admit
         self._members: dict[int, Ready] = {}
         self._listeners = [AcceptingSocket(self, listener) for listener in listeners]
         self._resting: asyncio.TimerHandle | None = None
@@ -284,20 +130,13 @@ class SyncWorker:
         client: Address | None,
         server: Address | None,
         *,
-        data: bytes = b"",
         scheme: str = "http",
     ) -> SocketConnection:
-        """Serve a connection; the worker owns the socket from now on.
-
-        Args:
-            data: What has been read of it already.
-        """
+        """Serve a connection; the worker owns the socket from now on."""
         sock.setblocking(False)
         self.accepted += 1
         connection = SocketConnection(self, sock, client, server, scheme=scheme)
         self.watch(sock, connection)
-        if data:
-            connection.data_received(data)
         if self.service.draining:
             connection.drain()
         return connection
@@ -306,7 +145,7 @@ class SyncWorker:
         """Tell `member` when there is something to read, or the peer has gone."""
         fd = sock.fileno()
         self._members[fd] = member
-        self.poller.register(fd, _INPUT)
+        self.poller.register(fd, INPUT)
 
     def forget(self, sock: socket.socket) -> None:
         """Watch a socket no more; to be called before it is closed.

@@ -1,0 +1,212 @@
+"""A connection of the sync lane: HTTP on a non-blocking socket in a selector.
+
+Made and watched by `worker/sync_worker.py`.  Thread of the service's loop only.
+"""
+
+import socket
+import struct
+from typing import ClassVar, Final, Protocol
+
+from serval.asgi.types import Address, Scope
+from serval.lifecycle import Lane
+from serval.protocols.events import RequestReceived
+from serval.worker.async_pool import AsyncPool, WebSocketHandoff
+from serval.worker.connection import HttpConnection
+from serval.worker.deadlines import Wait
+from serval.worker.poller import BROKEN, PEER_SHUT, READ, WRITE, Poller
+from serval.worker.service import Service
+from serval.worker.wire import State
+
+# How much one `recv` takes.  Twice as much would pass malloc's threshold for memory of its own from
+# the kernel and cost 10 us in each call (CPython 3.13, glibc 2.36).
+RECEIVE_BYTES: Final = 65_536
+# Buffers above this are given to the kernel as they are, not joined first.
+JOIN_BYTES: Final = 131_072
+# The kernel's limit for one `sendmsg` (IOV_MAX).
+BUFFERS_COUNT: Final = 1024
+
+# What a connection is watched for as it begins.
+INPUT: Final = READ | PEER_SHUT
+# SO_LINGER switched on with zero seconds: `close` sends RST (socket(7)).
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+
+
+class Admit(Protocol):
+    """What takes the sockets that were accepted."""
+
+    def __call__(
+        self,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "http",
+    ) -> object:
+        """Serve a connection between these addresses."""
+
+
+class Ready(Protocol):
+    """What a descriptor in the selector stands for."""
+
+    def ready(self, bits: int) -> None:
+        """The descriptor is ready for what `bits` say."""
+
+
+class Selector(Protocol):
+    """What the sockets of a loop wait in: a SyncWorker, as they see it."""
+
+    @property
+    def service(self) -> Service:
+        """What is served."""
+
+    @property
+    def pool(self) -> AsyncPool:
+        """Takes the connections that become WebSockets."""
+
+    @property
+    def poller(self) -> Poller:
+        """Where to watch for something else."""
+
+    def watch(self, sock: socket.socket, member: Ready) -> None:
+        """Tell `member` when there is something to read, or the peer has gone."""
+
+    def forget(self, sock: socket.socket) -> None:
+        """Watch a socket no more; to be called before it is closed."""
+
+
+class SocketConnection(HttpConnection):
+    """An HTTP connection on a non-blocking socket in a SyncWorker's selector."""
+
+    __slots__ = ("_interest", "_sock", "_worker")
+
+    lane: ClassVar[Lane] = "sync"
+    # What says that the socket is not ready.
+    _not_ready: ClassVar[tuple[type[BaseException], ...]] = (BlockingIOError, InterruptedError)
+
+    def __init__(
+        self,
+        worker: Selector,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "http",
+    ) -> None:
+        self._worker = worker
+        self._sock = sock
+        self._interest = INPUT
+        super().__init__(worker.service, client, server, scheme=scheme)
+        self._wait_for(Wait.HEAD)
+
+    def ready(self, bits: int) -> None:
+        """The socket can be read or written, or its peer has gone."""
+        if bits == READ:
+            self._receive()
+            return
+        if bits & WRITE:
+            self._send_rest()
+        if bits & READ:
+            self._receive()
+        elif bits & BROKEN:
+            self.peer_lost()
+        elif bits & PEER_SHUT:
+            self._watch(self._interest & ~PEER_SHUT)
+            self.peer_left()
+
+    def _receive(self) -> bool:
+        """Read once; whether there was anything, an end or an error included."""
+        try:
+            data = self._sock.recv(RECEIVE_BYTES)
+        except self._not_ready:
+            return False
+        except OSError:
+            self.peer_lost()
+            return True
+        if data:
+            self.data_received(data)
+        else:
+            self._watch(self._interest & ~INPUT)
+            self.peer_left()
+        return True
+
+    _take_late_bytes = _receive
+
+    def flush(self) -> None:
+        """Send what is queued, unless the socket is still full from before."""
+        out = self._out
+        if not out or self._interest & WRITE:
+            return
+        try:
+            if len(out) == 1:
+                sent = self._sock.send(out[0])
+            elif self._out_bytes <= JOIN_BYTES:
+                sent = self._sock.send(b"".join(out))
+            else:
+                sent = self._sock.sendmsg(out[:BUFFERS_COUNT])
+        except self._not_ready:
+            sent = 0
+        except OSError:
+            self.peer_lost()
+            return
+        if sent == self._out_bytes:
+            out.clear()
+            self._out_bytes = 0
+        else:
+            self._keep_rest(sent)
+
+    def _keep_rest(self, sent: int) -> None:
+        """Keep what the socket did not take until it is writable again."""
+        self._out_bytes -= sent
+        out = self._out
+        whole = 0
+        while sent >= len(out[whole]):
+            sent -= len(out[whole])
+            whole += 1
+        del out[:whole]
+        out[0] = memoryview(out[0])[sent:]
+        self.congested = True
+        self._watch(self._interest | WRITE)
+        self.service.sweeper.start(Wait.WRITE, self)
+
+    def _send_rest(self) -> None:
+        self._watch(self._interest & ~WRITE)
+        self.flush()  # watches for WRITE again if that was not all
+        if self.state is not State.CLOSED and not self._out:
+            self._all_sent()
+
+    def _set_reading(self, reading: bool) -> None:
+        # Without PEER_SHUT the peer's end has been read: there is nothing to wait for.
+        if reading and self._interest & PEER_SHUT:
+            self._watch(self._interest | READ)
+        else:
+            self._watch(self._interest & ~READ)
+
+    def _watch(self, interest: int) -> None:
+        if interest != self._interest and self.state is not State.CLOSED:
+            self._interest = interest
+            self._worker.poller.modify(self._sock.fileno(), interest)
+
+    def _shut_output(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:  # ENOTCONN: the peer was quicker
+            self.drop()
+
+    def _close_wire(self, *, reset: bool) -> None:
+        self._worker.forget(self._sock)
+        if reset:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._sock.close()
+
+    def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
+        self._worker.forget(self._sock)
+        self._worker.pool.accept_handoff(
+            WebSocketHandoff(
+                self._sock,
+                request,
+                self.client or ("", 0),
+                self.server or ("", 0),
+                scope,
+                self.parser.trailing_data,
+            )
+        )

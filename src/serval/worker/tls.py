@@ -1,0 +1,288 @@
+"""TLS between an accepted socket and the connection that serves it: handshake, records, the end.
+
+The handshake is an entry of the SyncWorker's selector with a deadline of its own, so that a slow
+one holds up nobody.  Thread of the service's loop only.
+"""
+
+import socket
+import ssl
+import time
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+
+from serval.asgi.tls import tls_extension
+from serval.asgi.types import Address, Scope
+from serval.errors import PeerError
+from serval.net.tls import Certificates, Loaded
+from serval.protocols.events import RequestReceived
+from serval.worker.deadlines import Wait
+from serval.worker.poller import READ, WRITE
+from serval.worker.socket_connection import INPUT, JOIN_BYTES, Selector, SocketConnection
+from serval.worker.tls_transport import NOT_READY, TlsTransport, say_goodbye
+from serval.worker.websocket import WebSocketConnection
+from serval.worker.wire import State
+
+# The first byte of every TLS connection: a record of type handshake (RFC 8446 section 5.1).
+_HANDSHAKE: Final = b"\x16"
+_PLAIN_HTTP: Final = "plain-http-sent-to-a-tls-port"
+
+
+class TlsDesk:
+    """Begins a handshake on each socket that it is given."""
+
+    __slots__ = ("_certificates", "_selector")
+
+    def __init__(self, selector: Selector, certificates: Certificates) -> None:
+        self._selector = selector
+        self._certificates = certificates
+
+    def admit(
+        self,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "https",
+    ) -> None:
+        """Take a socket that was just accepted; what a proxy said of the scheme does not count."""
+        TlsHandshake(self._selector, self._certificates, sock, client, server)
+
+
+class TlsHandshake:
+    """A connection that is not yet one: nothing of it is known but its first bytes."""
+
+    __slots__ = ("_certificates", "_client", "_loaded", "_selector", "_server", "_sock")
+
+    def __init__(
+        self,
+        selector: Selector,
+        certificates: Certificates,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+    ) -> None:
+        self._selector = selector
+        self._certificates = certificates
+        self._loaded: Loaded = certificates.loaded
+        self._sock = sock
+        self._client = client
+        self._server = server
+        sock.setblocking(False)
+        selector.watch(sock, self)
+        selector.service.opened(self)
+        selector.service.sweeper.start(Wait.HANDSHAKE, self)
+
+    def ready(self, bits: int) -> None:
+        """The socket is ready for the next step."""
+        sock = self._sock
+        if isinstance(sock, ssl.SSLSocket):
+            self._shake_hands(sock)
+            return
+        try:
+            first = sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            first = b""
+        if first == _HANDSHAKE:
+            self._begin(sock)
+        elif first.isalpha():
+            self._leave()
+            connection = PlainOnTls(self._selector, sock, self._client, self._server)
+            self._selector.watch(sock, connection)
+            self._selector.service.closed(self)
+        else:
+            self.abort()
+
+    def _begin(self, sock: socket.socket) -> None:
+        service = self._selector.service
+        self._loaded = self._certificates.current(service.loop.time(), time.time)
+        self._selector.forget(sock)
+        try:
+            wrapped = self._loaded.default.wrap_socket(
+                sock, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError:  # the peer has gone since
+            self.abort()
+            return
+        self._sock = wrapped
+        self._selector.watch(wrapped, self)
+        self._shake_hands(wrapped)
+
+    def _shake_hands(self, sock: ssl.SSLSocket) -> None:
+        poller = self._selector.poller
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            poller.modify(sock.fileno(), INPUT)
+        except ssl.SSLWantWriteError:
+            poller.modify(sock.fileno(), WRITE)
+        except ssl.SSLError as error:
+            self._refuse(error)
+        except OSError:
+            self.abort()
+        else:
+            self._serve(sock)
+
+    def _serve(self, sock: ssl.SSLSocket) -> None:
+        selector = self._selector
+        self._leave()
+        tls = _told_of(sock, self._loaded)
+        connection = TlsConnection(selector, sock, self._client, self._server, tls)
+        selector.watch(sock, connection)
+        selector.service.closed(self)
+        connection.ready(READ)  # the request may have come along with the handshake's end
+        if selector.service.draining:
+            connection.drain()
+
+    def _refuse(self, error: ssl.SSLError) -> None:
+        """OpenSSL has told the peer; whoever left in the middle is not worth a line."""
+        if not isinstance(error, ssl.SSLEOFError):
+            detail = (error.reason or "error").lower().replace("_", " ")
+            if isinstance(error, ssl.SSLCertVerificationError):
+                detail += f" ({error.verify_message})"
+            self._selector.service.refused(
+                self._client, PeerError(HTTPStatus.BAD_REQUEST, "tls-handshake-failed", detail)
+            )
+        self.abort()
+
+    def expired(self, wait: Wait, *, late: bool) -> None:
+        """The handshake took too long, or the peer's part lies unread: the loop was held up."""
+        if late:
+            self._selector.service.sweeper.start(wait, self)
+            self.ready(READ)
+            return
+        if isinstance(self._sock, ssl.SSLSocket):
+            self._selector.service.refused(
+                self._client, PeerError(HTTPStatus.REQUEST_TIMEOUT, "tls-handshake-timeout")
+            )
+        self.abort()
+
+    def leave(self) -> None:
+        """The server stops soon: what is on its way may still come."""
+
+    def drain(self) -> None:
+        """The server stops: what is on its way gets a moment."""
+        self._selector.service.sweeper.stop(Wait.HANDSHAKE, self)
+        self._selector.service.sweeper.start(Wait.LINGER, self)
+
+    def disconnect(self) -> None:
+        """The grace is over."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the socket."""
+        self._leave()
+        self._sock.close()
+        self._selector.service.closed(self)
+
+    def _leave(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._selector.forget(self._sock)
+        for wait in (Wait.HANDSHAKE, Wait.LINGER):
+            self._selector.service.sweeper.stop(wait, self)
+
+
+class PlainOnTls(SocketConnection):
+    """A client that speaks plain HTTP where TLS is spoken: it is told so, in plain HTTP."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Whatever it is: refuse it."""
+        if self.state is State.OPEN:
+            self._refuse(PeerError(HTTPStatus.BAD_REQUEST, _PLAIN_HTTP))
+
+
+class TlsConnection(SocketConnection):
+    """An HTTP connection on a socket that speaks TLS.
+
+    Args:
+        tls: What scopes say of it.
+    """
+
+    __slots__ = ()
+
+    _not_ready: ClassVar[tuple[type[BaseException], ...]] = NOT_READY
+    _sock: ssl.SSLSocket
+
+    def __init__(
+        self,
+        selector: Selector,
+        sock: ssl.SSLSocket,
+        client: Address | None,
+        server: Address | None,
+        tls: dict[str, Any],
+    ) -> None:
+        super().__init__(selector, sock, client, server, scheme="https")
+        extensions = {**self._template["extensions"], "tls": tls}
+        self._template = {**self._template, "extensions": extensions}
+
+    def flush(self) -> None:
+        """Send what is queued; OpenSSL takes a record's worth at a time."""
+        out = self._out
+        while out and not self._interest & WRITE:
+            if len(out) > 1 and self._out_bytes <= JOIN_BYTES:
+                out[:] = [b"".join(out)]
+            try:
+                sent = self._sock.send(out[0])
+            except self._not_ready:
+                self._keep_rest(0)
+            except OSError:
+                self.peer_lost()
+            else:
+                self._drop_sent(sent)
+
+    def _drop_sent(self, sent: int) -> None:
+        self._out_bytes -= sent
+        if sent == len(self._out[0]):
+            del self._out[0]
+        else:
+            self._out[0] = memoryview(self._out[0])[sent:]
+
+    def _shut_output(self) -> None:
+        say_goodbye(self._sock)
+        super()._shut_output()
+
+    def _close_wire(self, *, reset: bool) -> None:
+        if not reset:
+            say_goodbye(self._sock)
+        super()._close_wire(reset=reset)
+
+    def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
+        self._worker.forget(self._sock)
+        connection = WebSocketConnection(
+            self.service,
+            request,
+            scope,
+            data=self.parser.trailing_data,
+            connection_id=self.connection_id,
+        )
+        TlsTransport(
+            self.service.loop,
+            self._sock,
+            connection,
+            extra={"peername": self.client, "sockname": self.server},
+        )
+
+
+def _told_of(sock: ssl.SSLSocket, loaded: Loaded) -> dict[str, Any]:
+    """What applications are told of a handshake that is done."""
+    cipher = sock.cipher()
+    subject = (sock.getpeercert() or {}).get("subject")
+    return tls_extension(
+        server_cert=loaded.certificates.get(sock.context),
+        client_certs=[ssl.DER_cert_to_PEM_cert(one) for one in _client_chain(sock)],
+        client_name=subject,  # type: ignore[arg-type]  # typeshed gives all fields one type
+        version=sock.version(),
+        cipher_suite=loaded.ciphers.get(cipher[0]) if cipher else None,
+    )
+
+
+def _client_chain(sock: ssl.SSLSocket) -> list[bytes]:
+    """What the client has sent of its certificates; before Python 3.13, its own only."""
+    own = sock.getpeercert(binary_form=True)
+    if own is None:
+        return []
+    whole = getattr(sock, "get_unverified_chain", None)
+    return list(whole()) if whole is not None else [own]
