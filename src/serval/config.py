@@ -25,7 +25,7 @@ _DEFAULT_BIND: Final = TcpBind("127.0.0.1", 8000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig(ProxySettings):
+class ServerConfig(TlsSettings):
     """All settings, flat; made by `load` from what an operator gave, or by an embedder directly.
 
     Durations are seconds and sizes bytes; a value is checked when the object is made.
