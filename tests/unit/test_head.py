@@ -5,12 +5,19 @@ import pytest
 from serval.protocols import head
 from serval.protocols.events import RequestReceived
 from serval.protocols.framing import Framing
-from serval.protocols.head import completed, plain_head, request_of
+from serval.protocols.head import completed, known_request, remember_request, request_of
+
+
+END = b"\r\n\r\n"
+
+
+def plain_head(lines: bytes) -> RequestReceived | None:
+    return head.plain_head(lines + END)
 
 
 @pytest.fixture(autouse=True)
 def _cold_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cache in ("_blocks", "_framings", "_lines"):
+    for cache in ("_blocks", "_framings", "_lines", "_requests"):
         monkeypatch.setattr(head, cache, {})
 
 
@@ -148,3 +155,44 @@ def test_a_request_with_its_whole_body_waits_for_nothing() -> None:
     whole = completed(request, b"hi")
 
     assert whole == request._replace(complete=True, body=b"hi", expect_continue=False)
+
+
+def test_a_plain_request_is_known_when_it_comes_again() -> None:
+    data = b"GET / HTTP/1.1\r\nHost: x" + END
+    request = head.plain_head(data)
+    assert request is not None
+
+    remember_request(data, request)
+
+    assert known_request(data) is request
+    assert known_request(data.replace(b"GET", b"PUT")) is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"HEAD / HTTP/1.1\r\nHost: x",
+        b"GET / HTTP/1.0\r\nHost: x",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3",
+        b"GET /?token=secret HTTP/1.1\r\nHost: x",
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: secret",
+    ],
+)
+def test_a_request_that_is_private_or_needs_more_care_is_not_kept(lines: bytes) -> None:
+    request = plain_head(lines)
+    assert request is not None
+
+    remember_request(lines + END, request)
+
+    assert known_request(lines + END) is None
+
+
+def test_the_memory_of_whole_requests_is_bounded() -> None:
+    for number in range(2 * head._REQUEST_COUNT):
+        data = b"GET /%d HTTP/1.1\r\nHost: x" % number + END
+        request = head.plain_head(data)
+        assert request is not None
+        remember_request(data, request)
+
+    assert 0 < len(head._requests) <= head._REQUEST_COUNT

@@ -39,6 +39,7 @@ class Phase(Enum):
     TRAILERS = auto()  # the body is complete, the trailer section is not
     DONE = auto()
     BROKEN = auto()  # ended in a way that the client can see is not the end
+    LOST = auto()  # the client was gone before the end
 
 
 class Input(Enum):
@@ -50,11 +51,10 @@ class Input(Enum):
 
 
 class Peer(Enum):
-    """What is known of the client."""
+    """What is known of the client's sending side."""
 
     PRESENT = auto()
     LEFT = auto()  # sends no more, or shall be taken as gone; it may still read
-    LOST = auto()  # neither sends nor reads
 
 
 class Framing(Enum):
@@ -73,13 +73,17 @@ _STREAMING: Final = Phase.STREAMING
 _DONE: Final = Phase.DONE
 _LENGTH: Final = Framing.LENGTH
 _ARRIVING: Final = Input.ARRIVING
-_LOST: Final = Peer.LOST
+_LOST: Final = Phase.LOST
+
+
+_NO_HEAD: Final = ResponseHead(b"", False, -1, None, False, 0)
 
 
 class Lane(Protocol):
     """What an exchange asks of the connection that it runs on."""
 
     congested: bool
+    corked: bool  # it runs the application itself and will see that the response is done
     keep_alive: bool
 
     def write(self, data: bytes) -> None:
@@ -130,30 +134,43 @@ class Exchange:
     sent_bytes = 0
     received_bytes = 0
     response_headers: Iterable[tuple[bytes, bytes]] = ()
-    _head: ResponseHead | None = None
+    _head: ResponseHead = _NO_HEAD
     _left_bytes = 0
     _trailers: list[bytes] | None = None
     _peer = Peer.PRESENT
     input = Input.COMPLETE
     _chunks: list[bytes] | None = None
     _continue_due = False
-    _plain = False  # the request asks for nothing beyond the plain case of a response
+    _plain = True  # nothing has come up that a plain response could not do
+    keep_alive = True
 
-    def __init__(self, request: RequestReceived, lane: Lane, defaults: ResponseDefaults) -> None:
+    def __init__(
+        self,
+        request: RequestReceived,
+        lane: Lane,
+        defaults: ResponseDefaults,
+        *,
+        plain: bool = False,
+    ) -> None:
         self.request = request
         self._lane = lane
         self._defaults = defaults
-        # Unpacked at once: fields of a named tuple are slow to read one by one.
-        method, _, _, http_version, keep_alive, complete, body = request[:7]
-        self.keep_alive = keep_alive
-        if complete:
-            self._plain = http_version == "1.1" and method != b"HEAD"
-            if body:
-                self.received_bytes = len(body)
-        else:
+        if not plain:
+            self._read(request)
+
+    def _read(self, request: RequestReceived) -> None:
+        self.keep_alive = request.keep_alive
+        self.received_bytes = len(request.body)
+        if not request.complete:
             self.input = Input.ARRIVING
             self._chunks = []
             self._continue_due = request.expect_continue
+        self._plain = (
+            request.complete
+            and request.keep_alive
+            and request.http_version == "1.1"
+            and request.method != b"HEAD"
+        )
 
     # The request, told by the lane.
 
@@ -175,13 +192,15 @@ class Exchange:
             self._peer = Peer.LEFT
 
     def peer_lost(self) -> None:
-        """The connection is gone."""
-        self._peer = Peer.LOST
+        """The connection is gone: the client neither sends nor reads."""
+        self._peer = Peer.LEFT
+        if self.phase is not _DONE and self.phase is not Phase.BROKEN:
+            self.phase = Phase.LOST
 
     @property
     def lost(self) -> bool:
         """Whether the client can read no more."""
-        return self._peer is Peer.LOST
+        return self.phase is Phase.LOST
 
     @property
     def buffered_bytes(self) -> int:
@@ -198,7 +217,7 @@ class Exchange:
             if self.input is Input.COMPLETE:
                 self.input = Input.DELIVERED
                 return {"type": "http.request", "body": self._take_body(), "more_body": False}
-            if self.input is Input.ARRIVING and self._chunks and self._peer is not Peer.LOST:
+            if self.input is Input.ARRIVING and self._chunks and not self.lost:
                 body = self._take_body()
                 self._lane.body_wanted()
                 return {"type": "http.request", "body": body, "more_body": True}
@@ -221,8 +240,6 @@ class Exchange:
             raise AppError(
                 f"app sent {_type_of(message)}; legal in an HTTP response: {', '.join(_TAKE)}"
             ) from None
-        if self._peer is _LOST and self.phase is not _DONE:
-            raise ClientDisconnected("the client has closed the connection")
         take(self, message)
         if self._lane.congested:
             await self._lane.writable()
@@ -247,9 +264,8 @@ class Exchange:
 
     def _start(self, message: Message) -> None:
         if self.phase is not _WAITING:
-            if self.phase is _DONE:
-                return
-            raise self._out_of_turn(message)
+            self._refuse_unless_over(message)
+            return
         try:
             status = message["status"]
         except KeyError:
@@ -260,45 +276,33 @@ class Exchange:
         self.status = status
         if message.get("trailers"):
             self._trailers = []
+            self._plain = False
         self.phase = _HEAD_HELD
 
     def _body(self, message: Message) -> None:
-        phase = self.phase
         body = message.get("body", b"")
         if type(body) is not bytes:
             body = _as_bytes(body)
         more = message.get("more_body", False)
-        if phase is _HEAD_HELD:
-            self._first_body(body, more)
-        elif phase is _STREAMING:
-            self._later_body(body, more)
-        elif phase is not _DONE:
-            raise self._out_of_turn(message)
-
-    def _first_body(self, body: bytes, more: bool) -> None:
-        head = self._head
-        assert head is not None
-        size = len(body)
-        lane = self._lane
-        if (
-            self._plain
-            and head.plain_bytes == size
-            and not more
-            and self.keep_alive
-            and lane.keep_alive
-            and self._trailers is None
-        ):
-            # The plain case: the whole response at once, in one buffer.
-            self.sent_bytes = size
-            self.phase = _DONE
-            lane.queue(head.start + self._defaults.ends[head.own] + body)
-            lane.response_done()
+        if self.phase is _HEAD_HELD:
+            head = self._head
+            lane = self._lane
+            if self._plain and not more and head.plain_bytes == len(body) and lane.keep_alive:
+                # The plain case: the whole response at once, in one buffer.
+                self.sent_bytes = len(body)
+                self.phase = _DONE
+                lane.queue(head.start + self._defaults.ends[head.own] + body)
+                if not lane.corked:
+                    lane.response_done()
+                return
+            self._lane.queue(self._framed_head(head, len(body), more))
+            self.phase = _STREAMING
+            if more and not body:
+                self._lane.write(b"")
+        elif self.phase is not _STREAMING:
+            self._refuse_unless_over(message)
             return
-        lane.queue(self._framed_head(head, size, more))
-        self.phase = _STREAMING
-        if more and not body:
-            self._lane.write(b"")
-        self._later_body(body, more)
+        self._body_part(body, more)
 
     def _framed_head(self, head: ResponseHead, size: int, more: bool) -> bytes:
         """Decide the framing of the body and build the head that tells it."""
@@ -350,7 +354,7 @@ class Exchange:
         length = self.request.content_length
         return length is None or length - self.received_bytes <= DISCARD_BYTES
 
-    def _later_body(self, body: bytes, more: bool) -> None:
+    def _body_part(self, body: bytes, more: bool) -> None:
         framing = self.framing
         excess = 0
         if framing is Framing.CHUNKED:
@@ -389,10 +393,9 @@ class Exchange:
         self._finish()
 
     def _trailer(self, message: Message) -> None:
-        if self.phase is Phase.DONE:
-            return
         if self.phase is not Phase.TRAILERS or self._trailers is None:
-            raise self._out_of_turn(message)
+            self._refuse_unless_over(message)
+            return
         self._trailers.append(trailer_section(message.get("headers", ())))
         if message.get("more_trailers", False):
             return
@@ -413,16 +416,22 @@ class Exchange:
         self.phase = Phase.DONE
         if self.framing is Framing.CLOSE:
             self.keep_alive = False
-        self._lane.response_done()
+        if not self._lane.corked:
+            self._lane.response_done()
 
     def _break(self) -> None:
         self.phase = Phase.BROKEN
         self.keep_alive = False
         self._lane.break_off()
 
-    def _out_of_turn(self, message: Message) -> AppError:
+    def _refuse_unless_over(self, message: Message) -> None:
+        """Refuse a message that is out of turn; after the end of the response it is nothing."""
+        if self.phase is _DONE:
+            return
+        if self.phase is _LOST:
+            raise ClientDisconnected("the client has closed the connection")
         legal = " or ".join(_LEGAL[self.phase]) or "nothing"
-        return AppError(f"app sent {_type_of(message)} in phase {self.phase.name}; legal: {legal}")
+        raise AppError(f"app sent {_type_of(message)} in phase {self.phase.name}; legal: {legal}")
 
     # The end of the application, told by the lane.
 
@@ -438,8 +447,7 @@ class Exchange:
             return "" if error is None else "app raised after its response"
         if self.phase is Phase.BROKEN:
             return "" if error is None else "app raised; the response was cut short"
-        if self._peer is Peer.LOST:
-            self.phase = Phase.BROKEN
+        if self.lost:
             return "" if error is None else "app raised after the client had left"
         if self.phase in (Phase.WAITING, Phase.HEAD_HELD):
             # What was held back is dropped: a response that was never begun can still be a 500.
@@ -459,12 +467,13 @@ class Exchange:
         self._answer(500, "Internal Server Error")
 
     def _answer(self, status: int, text: str) -> None:
-        self.keep_alive = False
+        self._plain = self.keep_alive = False
         self._trailers = None
         self.status = status
         self.framing = Framing.LENGTH
         self._head = response_head(status, ((b"content-type", b"text/plain; charset=utf-8"),))
-        self._first_body(text.encode(), False)
+        self.phase = Phase.HEAD_HELD
+        self._body({"body": text.encode()})
 
 
 _TAKE: Final[dict[str, Callable[[Exchange, Message], None]]] = {
@@ -481,6 +490,7 @@ _LEGAL: Final[dict[Phase, Iterable[str]]] = {
     Phase.TRAILERS: ("http.response.trailers",),
     Phase.DONE: (),
     Phase.BROKEN: (),
+    Phase.LOST: (),
 }
 
 

@@ -1,5 +1,6 @@
 """From a parsed request and two addresses to the scope of an application.  Pure."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -23,13 +24,21 @@ _TARGETS_COUNT: Final = 1024
 _TARGET_BYTES: Final = 128
 
 
-def scope_template(*, server: Address | None, scheme: str, root_path: str, lane: str) -> Scope:
+def scope_template(
+    *,
+    server: Address | None,
+    scheme: str,
+    root_path: str,
+    lane: str,
+    further: Mapping[str, Any] | None = None,
+) -> Scope:
     """What the scopes of many requests have in common; `http_scope` makes each from it.
 
     Args:
         server: Our address.
         root_path: Where the application is mounted; `path` begins with it.
         lane: Which lane serves the requests, "sync" or "async", shown in our own extension.
+        further: What else that shows.
     """
     return {
         "type": "http",
@@ -48,7 +57,7 @@ def scope_template(*, server: Address | None, scheme: str, root_path: str, lane:
         "extensions": {
             "http.response.trailers": {},
             "http.response.early_hint": {},
-            "serval": {"lane": lane},
+            "serval": {"lane": lane, **(further or {})},
         },
     }
 
@@ -60,7 +69,7 @@ def http_scope(
 
     Args:
         client: The peer's address, None where it has none.
-        request: Its list of headers goes over to the scope.
+        request: Of its headers the scope gets a list of its own.
         state: The lifespan's state; the scope gets a shallow copy.
     """
     method, target, headers, http_version = request[:4]
@@ -74,7 +83,7 @@ def http_scope(
     scope["path"] = root_path + path if root_path else path
     scope["raw_path"] = raw_path
     scope["query_string"] = query
-    scope["headers"] = headers
+    scope["headers"] = headers.copy()
     scope["client"] = client
     scope["state"] = state.copy()
     scope["extensions"] = template["extensions"].copy()

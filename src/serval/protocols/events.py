@@ -14,7 +14,7 @@ class RequestReceived(NamedTuple):
     Attributes:
         method: As sent, case kept (methods are case-sensitive, RFC 9110 section 9.1).
         target: The request target as sent, undecoded (RFC 9112 section 3.2).
-        headers: A list of this request alone; a scope may take it over.
+        headers: May be shared with other requests: to be copied before it is given away.
         http_version: "1.0" or "1.1".
         keep_alive: Whether the client lets the connection live on after the response.
         complete: The whole body is in `body`; no further event belongs to this request.

@@ -40,43 +40,49 @@ class _Block(NamedTuple):
 
 
 _BLOCK_COUNT: Final = 128
-_MEMO_BYTES: Final = 1024
+MEMO_BYTES: Final = 1024
 _blocks: dict[bytes, _Block] = {}
-"""Field lines of HTTP/1.1 -> read; a client repeats its own.  No credentials are kept in it."""
+"""Field lines of HTTP/1.1, final empty line included -> read; a client repeats its own.  No
+credentials are kept in it."""
 
 _FRAMING_COUNT: Final = 256
 _framings: dict[bytes, Framing] = {}
 """A version and the lines of a head that bear on framing -> what they say."""
 
 
-_REQUEST_LINE_COUNT: Final = 1024
-_request_lines: dict[bytes, tuple[bytes, bytes, bytes]] = {}
-"""Request lines as received -> method, target, version; most requests are for few targets."""
+_REQUEST_COUNT: Final = 512
+_requests: dict[bytes, RequestReceived] = {}
+"""Whole requests as received -> read: HTTP/1.1, kept alive, without a body, not HEAD.  Clients that
+poll and probe, and proxies, say the same thing many times."""
+
+
+def known_request(data: bytes) -> RequestReceived | None:
+    """The request that the bytes are, word for word, if it is known."""
+    return _requests.get(data)
+
+
+def remember_request(data: bytes, request: RequestReceived) -> None:
+    """Know a plain request without a body, the next time that some client says the same."""
+    method, target, _, http_version, keep_alive, complete = request[:6]
+    if (
+        complete
+        and keep_alive
+        and http_version == "1.1"
+        and method != b"HEAD"
+        and b"?" not in target  # a query may hold what only its sender should know
+        and data.partition(b"\r\n")[2] in _blocks  # where no credentials are
+    ):
+        if len(_requests) >= _REQUEST_COUNT:
+            _requests.clear()
+        _requests[data] = request
 
 
 def plain_head(head: bytes) -> RequestReceived | None:
-    """Read a whole head, its final empty line left out, if it is plain.
+    """Read a whole head, with its final empty line, if it is plain.
 
     The caller has checked its size.  A body that is announced is left to the caller as well.
     """
     line, _, fields = head.partition(b"\r\n")
-    request_line = _request_lines.get(line) or _read_request_line(line)
-    if request_line is None:
-        return None
-    method, target, version = request_line
-    if version == b"HTTP/1.1":
-        block = _blocks.get(fields) or _read_block(fields, version)
-    elif version == b"HTTP/1.0":
-        block = _read_block(fields, version)
-    else:
-        return None
-    if block is None:
-        return None
-    # Half the cost of RequestReceived(...), which goes through a function in Python.
-    return tuple.__new__(RequestReceived, (method, target, block[0].copy(), *block[1]))
-
-
-def _read_request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
     try:
         method, target, version = line.split(b" ")
     except ValueError:
@@ -87,12 +93,16 @@ def _read_request_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
         or target.translate(None, TARGET_BYTES)
     ):
         return None
-    # A query may hold what only its sender should know; it is not kept.
-    if len(line) <= _LINE_BYTES and b"?" not in target:
-        if len(_request_lines) >= _REQUEST_LINE_COUNT:
-            _request_lines.clear()
-        _request_lines[line] = method, target, version
-    return method, target, version
+    if version == b"HTTP/1.1":
+        block = _blocks.get(fields) or _read_block(fields, version)
+    elif version == b"HTTP/1.0":
+        block = _read_block(fields, version)
+    else:
+        return None
+    if block is None:
+        return None
+    # Half the cost of RequestReceived(...), which goes through a function in Python.
+    return tuple.__new__(RequestReceived, (method, target, block[0].copy(), *block[1]))
 
 
 def completed(request: RequestReceived, body: bytes) -> RequestReceived:
@@ -130,7 +140,9 @@ def _read_block(block: bytes, version: bytes) -> _Block | None:
     headers: Headers = []
     framing_lines: list[bytes] = []
     is_private = False
-    for line in block.split(b"\r\n") if block else ():
+    lines = block.split(b"\r\n")
+    del lines[-2:]  # the empty line, and what stands after its end
+    for line in lines:
         field = _lines.get(line)
         if field is None:
             field = _read_line(line)
@@ -145,7 +157,7 @@ def _read_block(block: bytes, version: bytes) -> _Block | None:
     if framing is None:
         return None
     read = _Block(headers, _rest_of(version, framing))
-    if version == b"HTTP/1.1" and not is_private and len(block) <= _MEMO_BYTES:
+    if version == b"HTTP/1.1" and not is_private and len(block) <= MEMO_BYTES:
         if len(_blocks) >= _BLOCK_COUNT:
             _blocks.clear()
         _blocks[block] = read
@@ -181,7 +193,7 @@ def _read_framing(lines: list[bytes], version: bytes) -> Framing | None:
         framing = framing_of(version, [field_line(line, -1, is_first=False) for line in lines])
     except PeerError:  # the strict path refuses it, and says where
         return None
-    if len(key) <= _MEMO_BYTES:
+    if len(key) <= MEMO_BYTES:
         if len(_framings) >= _FRAMING_COUNT:
             _framings.clear()
         _framings[key] = framing

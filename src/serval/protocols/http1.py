@@ -19,7 +19,14 @@ from serval.protocols.events import (
     RequestReceived,
 )
 from serval.protocols.framing import framing_of
-from serval.protocols.head import completed, plain_head, request_of
+from serval.protocols.head import (
+    MEMO_BYTES,
+    completed,
+    known_request,
+    plain_head,
+    remember_request,
+    request_of,
+)
 from serval.protocols.refusals import refusal
 from serval.protocols.sections import Budget, HeadLimits, HeadSection
 
@@ -198,28 +205,28 @@ class H1Protocol:
             raise AssertionError(f"the request has not ended: {self._phase.name}")
         self._phase = _HEAD
 
+    def skip_request(self) -> None:
+        """Count a request as read to its end that another parser has read."""
+        assert self._phase is _HEAD
+        self._phase = _ENDED
+
     def take_request(self, data: bytes) -> RequestReceived | None:
         """Take bytes from the peer; the shortest way for a connection between two requests.
 
         Returns:
-            The request, if the bytes are just one, plain and without a body, and nothing else is
-            held; else None, and `next_event` tells what they are.
+            The request, if the bytes are just one and one that is known: HTTP/1.1, kept alive, not
+            HEAD, without a body.  Else None, and `next_event` tells what they are.
         """
-        end = len(data) - 4
-        if (
-            self._phase is _HEAD
-            and not self._data
-            and 0 < end <= self._plain_bytes
-            and data.find(b"\r\n\r\n") == end
-        ):
-            request = plain_head(data[:end])
+        if self._phase is _HEAD and not self._data:
+            request = known_request(data)
+            size = len(data)
             if (
                 request is not None
-                and request.complete
-                and len(request.headers) <= self._limits.count
+                and size <= self._plain_bytes
+                and len(request[2]) <= self._limits.count
             ):
                 self._length = 0
-                self._origin += end + 4
+                self._origin += size
                 self._phase = _ENDED
                 return request
         self.receive_data(data)
@@ -236,9 +243,11 @@ class H1Protocol:
                 data, start = self._data, self._start
                 end = data.find(b"\r\n\r\n", start)
                 if 0 < end - start <= self._plain_bytes:
-                    head = data[start:end]
+                    head = data[start : end + 4]
                     request = plain_head(head if type(head) is bytes else bytes(head))
                     if request is not None and len(request.headers) <= self._limits.count:
+                        if end + 4 == len(data) <= MEMO_BYTES and not start:
+                            remember_request(bytes(data), request)
                         return self._begin(request, end + 4)
             return self._advance()
         except PeerError:
@@ -312,7 +321,7 @@ class H1Protocol:
         framing = framing_of(version, section.framing_fields)
         head = bytes(data[start:end])
         self._reading = None
-        if (request := plain_head(head[:-4])) is not None:
+        if (request := plain_head(head)) is not None:
             return self._begin(request, end)
         referee = Referee()
         headers = referee.read_head(head, origin)

@@ -73,7 +73,7 @@ class HttpConnection(Wire):
         self.parser = H1Protocol(service.head_limits, max_body_bytes=service.config.max_body_size)
         self.exchange: Exchange | None = None
         self.task: asyncio.Task[None] | None = None
-        self.keep_alive = not service.draining
+        self.keep_alive = service.keeps_alive
         self._template = service.scope_template(server, scheme, self.lane)
         self._amend = service.proxies.amend_for(client)
         self._scope: Scope = {}
@@ -106,13 +106,13 @@ class HttpConnection(Wire):
         if request is None:
             self.advance()
             return
-        self._corked = True
         service = self.service
         scope = http_scope(self._template, self.client, request, service.lifespan_state)
         if self._amend is not None:
             self._amend(scope)
-        self.begin(request, scope)
-        self._corked = False
+        self.corked = True
+        self.begin(request, scope, plain=True)
+        self.corked = False
         if self._out:
             self.flush()
         if self.exchange is None and self.state is _OPEN:
@@ -151,9 +151,9 @@ class HttpConnection(Wire):
         Args:
             data: What has come since.
         """
-        if self._corked:
+        if self.corked:
             return
-        self._corked = True
+        self.corked = True
         try:
             if self.state is _OPEN or self.state is State.DISCARDING:
                 if data:
@@ -162,7 +162,7 @@ class HttpConnection(Wire):
         except PeerError as error:
             self._refuse(error)
         finally:
-            self._corked = False
+            self.corked = False
         if self._out:
             self.flush()
         self._settle()
@@ -251,10 +251,14 @@ class HttpConnection(Wire):
         else:
             self.begin(request, scope)
 
-    def begin(self, request: RequestReceived, scope: Scope) -> None:
-        """Call the application for a request that has been parsed; exactly once for each."""
+    def begin(self, request: RequestReceived, scope: Scope, *, plain: bool = False) -> None:
+        """Call the application for a request that has been parsed; exactly once for each.
+
+        Args:
+            plain: The request is one that `H1Protocol.take_request` gave.
+        """
         service = self.service
-        exchange = self.exchange = Exchange(request, self, service.defaults)
+        exchange = self.exchange = Exchange(request, self, service.defaults, plain=plain)
         self._scope = scope
         if service.date_is_stale:
             service.renew_date()
@@ -266,7 +270,19 @@ class HttpConnection(Wire):
             exchange.peer_left()
         task = service.start(self._run(exchange, scope), service.context.copy())
         if self.exchange is exchange:
-            self.task = task
+            if exchange.phase is _DONE:
+                self._conclude(exchange)
+            else:
+                self.task = task
+
+    def take_up(self, request: RequestReceived, scope: Scope) -> None:
+        """Serve a request that another connection has parsed, before any of our own."""
+        self.parser.skip_request()
+        self.corked = True
+        self.begin(request, scope)
+        self.corked = False
+        self.flush()
+        self._settle()
 
     async def _run(self, exchange: Exchange, scope: Scope) -> None:
         error: BaseException | None = None
@@ -306,8 +322,12 @@ class HttpConnection(Wire):
 
     def response_done(self) -> None:
         """The running exchange has written the last byte of its response."""
-        exchange = self.exchange
-        assert exchange is not None
+        assert self.exchange is not None
+        self._conclude(self.exchange)
+        self.advance()
+
+    def _conclude(self, exchange: Exchange) -> None:
+        """Make the connection ready for what follows a complete response."""
         self.exchange = self.task = None
         service = self.service
         service.stats.requests += 1
@@ -319,8 +339,6 @@ class HttpConnection(Wire):
             self.parser.start_next_cycle()
         else:
             self._end_or_discard(exchange)
-        if not self._corked:
-            self.advance()
 
     def _end_or_discard(self, exchange: Exchange) -> None:
         """Go on from a response after which no other request can be read at once."""
@@ -389,6 +407,8 @@ class HttpConnection(Wire):
             exchange.peer_left()
             exchange.refuse(error.status, text)
             self._wake_receivers()
+            if self.exchange is exchange and exchange.phase is _DONE:
+                self._conclude(exchange)
         elif self.state is _OPEN:
             self.queue(plain_response(error.status, text, self.service.defaults))
         if self.state not in (State.LINGERING, State.CLOSED):
@@ -398,6 +418,10 @@ class HttpConnection(Wire):
         self._wake_receivers()
 
     # The stop of the server.
+
+    def leave(self) -> None:
+        """Let the next response be the last, or the running one if its head is not out yet."""
+        self.keep_alive = False
 
     def drain(self) -> None:
         """Take no request after those already read; close if there is none."""

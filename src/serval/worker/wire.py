@@ -41,11 +41,11 @@ class Wire(ABC):
         server: Our address.
         scheme: "http" or "https".
         congested: The peer reads too slowly; `writable` waits.
+        corked: Whoever set it will flush.
         connection_id: Its number in this process.
     """
 
     __slots__ = (
-        "_corked",
         "_flush_scheduled",
         "_out",
         "_out_bytes",
@@ -55,6 +55,7 @@ class Wire(ABC):
         "client",
         "congested",
         "connection_id",
+        "corked",
         "scheme",
         "server",
         "service",
@@ -78,7 +79,7 @@ class Wire(ABC):
         self.state = State.OPEN
         self.congested = False
         self.connection_id = next(_ids)
-        self._corked = False
+        self.corked = False
         self._flush_scheduled = False
         self._out: list[bytes | memoryview] = []
         self._out_bytes = 0
@@ -122,6 +123,10 @@ class Wire(ABC):
         """
 
     @abstractmethod
+    def leave(self) -> None:
+        """The server stops soon: let the next response be the last."""
+
+    @abstractmethod
     def drain(self) -> None:
         """The server stops: take nothing new."""
 
@@ -144,7 +149,7 @@ class Wire(ABC):
         self.queue(data)
         if self._out_bytes >= HIGH_WATER_BYTES:
             self.flush()
-        elif not self._corked and not self._flush_scheduled:
+        elif not self.corked and not self._flush_scheduled:
             self._flush_scheduled = True
             self.service.loop.call_soon(self._flush_now)
 
@@ -219,8 +224,12 @@ class Wire(ABC):
             return
         self.state = State.CLOSING
         self.flush()
-        if not self._out:
+        if not self._has_unsent():
             self.drop()
+
+    def _has_unsent(self) -> bool:
+        """Whether the socket has not taken everything yet."""
+        return bool(self._out)
 
     def drop(self, *, reset: bool = False) -> None:
         """Close the connection now; what is not yet sent is lost.
