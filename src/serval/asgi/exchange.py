@@ -270,20 +270,21 @@ class Exchange:
             status = message["status"]
         except KeyError:
             raise AppError("http.response.start has no status") from None
-        headers = message.get("headers", ())
+        headers = message["headers"] if "headers" in message else ()  # noqa: SIM401
         self._head = response_head(status, headers)
         self.response_headers = headers
         self.status = status
-        if message.get("trailers"):
+        if "trailers" in message and message["trailers"]:  # noqa: RUF019
             self._trailers = []
             self._plain = False
         self.phase = _HEAD_HELD
 
     def _body(self, message: Message) -> None:
-        body = message.get("body", b"")
+        # Subscripts, not `get`: a third of its time, and most messages have both keys.
+        body = message["body"] if "body" in message else b""  # noqa: SIM401
+        more = message["more_body"] if "more_body" in message else False  # noqa: SIM401
         if type(body) is not bytes:
             body = _as_bytes(body)
-        more = message.get("more_body", False)
         if self.phase is _HEAD_HELD:
             head = self._head
             lane = self._lane

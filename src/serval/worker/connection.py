@@ -113,8 +113,7 @@ class HttpConnection(Wire):
         self.corked = True
         self.begin(request, scope, plain=True)
         self.corked = False
-        if self._out:
-            self.flush()
+        self.flush()
         if self.exchange is None and self.state is _OPEN:
             self.state = _IDLE
             service.idle.restart(self, service.loop.time())
