@@ -3,7 +3,8 @@
     python -m benchmarks.client HOST PORT CONVERSATION CONNECTIONS SECONDS
 
 Blocking openings, then one epoll loop over non-blocking sockets: an exchange costs it a few
-microseconds, so the server is the one that is busy. It prints one line of JSON.
+microseconds, so the server is the one that is busy. It prints "ready" once its connections are
+open, begins when it is sent a line, and prints one line of JSON.
 """
 
 import json
@@ -142,30 +143,40 @@ class ClosedLoop:
         self._ask(link, now)
 
 
-def count_events(
-    address: tuple[str, int], talk: Conversation, connections: int, seconds: float
-) -> Load:
-    """Open streams and count what comes; an event that is cut in two is not counted."""
-    epoll = select.epoll()
-    socks: dict[int, socket.socket] = {}
-    for _ in range(connections):
-        sock, _ = open_link(address, talk)
-        sock.setblocking(False)
-        socks[sock.fileno()] = sock
-        epoll.register(sock.fileno(), select.EPOLLIN)
-    events = 0
-    began_at = now = time.perf_counter()
-    while now - began_at < seconds:
-        for descriptor, _ in epoll.poll(seconds):
-            data = socks[descriptor].recv(RECEIVE_BYTES)
-            if not data:
-                raise ConnectionError("closed by the server")
-            events += data.count(EVENT)
-        now = time.perf_counter()
-    for sock in socks.values():
-        sock.close()
-    epoll.close()
-    return Load(events, now - began_at)
+class Listeners:
+    """Every connection listens to a stream; an event that is cut in two is not counted."""
+
+    def __init__(self, address: tuple[str, int], talk: Conversation, connections: int) -> None:
+        self._epoll = select.epoll()
+        self._socks: dict[int, socket.socket] = {}
+        for _ in range(connections):
+            sock, _ = open_link(address, talk)
+            sock.setblocking(False)
+            self._socks[sock.fileno()] = sock
+            self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self._listen(0.0)  # what came while the others were opened is not of this run
+
+    def run(self, seconds: float) -> Load:
+        """Listen for so long and count the events."""
+        began_at = time.perf_counter()
+        events = self._listen(seconds)
+        seconds = time.perf_counter() - began_at
+        for sock in self._socks.values():
+            sock.close()
+        self._epoll.close()
+        return Load(events, seconds)
+
+    def _listen(self, seconds: float) -> int:
+        events = 0
+        end_at = time.perf_counter() + seconds
+        while True:
+            for descriptor, _ in self._epoll.poll(seconds, len(self._socks)):
+                data = self._socks[descriptor].recv(RECEIVE_BYTES)
+                if not data:
+                    raise ConnectionError("closed by the server")
+                events += data.count(EVENT)
+            if time.perf_counter() >= end_at:
+                return events
 
 
 def summed_up(latencies: list[float], seconds: float) -> Load:
@@ -180,12 +191,11 @@ def summed_up(latencies: list[float], seconds: float) -> Load:
 def main() -> None:
     """Parse the arguments, run, print."""
     host, port, name, connections, seconds = sys.argv[1:]
-    address, talk = (host, int(port)), CONVERSATIONS[name]()
-    if name == "events":
-        load = count_events(address, talk, int(connections), float(seconds))
-    else:
-        load = ClosedLoop(address, talk, int(connections)).run(float(seconds))
-    print(json.dumps(asdict(load)))
+    kind = Listeners if name == "events" else ClosedLoop
+    client = kind((host, int(port)), CONVERSATIONS[name](), int(connections))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(json.dumps(asdict(client.run(float(seconds)))))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,9 +73,10 @@ def under_load(
 ) -> Measurement:
     """Check, load and read the cost of a server that runs."""
     check(work, served.address)
-    before = cost(served.pid)
-    load = loaded(bench, work, served.address)
-    after = cost(served.pid)
+    with loading(bench, work, served.address) as load_for:
+        before = cost(served.pid)
+        load = load_for()
+        after = cost(served.pid)
     if load.errors or not load.units:
         fault = f"{load.errors} errors, {load.units} answers"
         return Measurement(work.name, server.name, number, fault=fault)
@@ -91,20 +94,32 @@ def under_load(
     )
 
 
-def loaded(bench: Bench, work: Work, address: tuple[str, int]) -> Load:
-    """Make the load of a work and say what came back."""
+@contextmanager
+def loading(bench: Bench, work: Work, address: tuple[str, int]) -> Iterator[Callable[[], Load]]:
+    """Get ready to load the server; what is yielded does it."""
     if not work.conversation:
-        return wrk.run(work, address, bench.seconds, bench.folder)
+        yield lambda: wrk.run(work, address, bench.seconds, bench.folder)
+        return
     host, port = address
     command = [sys.executable, "-m", "benchmarks.client", host, str(port), work.conversation]
     command += [str(work.connections), str(bench.seconds)]
-    limit = bench.seconds + SLACK_SECONDS
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=limit, check=False
-    )
-    if done.returncode:
-        raise ConnectionError(done.stderr.strip().rpartition("\n")[2])
-    return Load(**json.loads(done.stdout))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as client:
+        try:
+            assert client.stdout is not None
+            client.stdout.readline()  # "ready", or nothing where it failed: seen below
+
+            def load() -> Load:
+                said, fault = client.communicate("go\n", bench.seconds + SLACK_SECONDS)
+                if client.returncode:
+                    raise ConnectionError(fault.strip().rpartition("\n")[2])
+                return Load(**json.loads(said))
+
+            yield load
+        finally:
+            client.kill()
 
 
 def check(work: Work, address: tuple[str, int]) -> None:

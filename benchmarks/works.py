@@ -36,6 +36,8 @@ class Work:
         conversation: The name of a conversation of `benchmarks.client`; empty where wrk makes
             the load from the attributes below.
         pipelined_count: Requests that wrk sends at once on a connection.
+        varied: Every request has a query string and an identifier of its own, so that nothing
+            remembered of an earlier one helps.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Work:
     body: bytes = b""
     answer: bytes = HELLO
     pipelined_count: int = 1
+    varied: bool = False
 
     def request(self, authority: str) -> bytes:
         """The request as it goes over the wire, for the check before a measurement."""
@@ -73,6 +76,13 @@ WORKS: Final = (
         title="hello with a browser's 13 headers",
         goals=_goals(0.40, 0.75),
         headers=BROWSER_HEADERS,
+    ),
+    Work(
+        name="varied",
+        title="hello with these headers, no two requests alike",
+        goals={},
+        headers=BROWSER_HEADERS,
+        varied=True,
     ),
     Work(
         name="post",

@@ -19,8 +19,15 @@ init = function(args)
   batch = string.rep(one, {pipelined_count})
 end
 
+local count = 0
+local random = math.random(1, 2 ^ 30)
 request = function()
-  return batch
+  if not {varied} then
+    return batch
+  end
+  count = count + 1
+  wrk.headers["X-Request-Id"] = string.format("%08x-%08x", random, count)
+  return wrk.format(nil, wrk.path .. "?page=" .. count)
 end
 
 done = function(summary, latency, requests)
@@ -46,6 +53,7 @@ def script(work: Work) -> str:
         headers="{" + headers + "}",
         body=quoted(work.body.decode()),
         pipelined_count=work.pipelined_count,
+        varied="true" if work.varied else "false",
     )
 
 
