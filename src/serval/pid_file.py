@@ -25,10 +25,8 @@ class PidFile:
         self._identity: tuple[int, int] | None = None
         if not path:
             return
-        if (pid := running_server(self._path)) is not None:
-            raise ConfigError(f"pid file {path}: a serval runs already, as process {pid}")
         try:
-            self._identity = _write(self._path)
+            self._identity = _take(self._path)
         except OSError as exc:
             raise ConfigError(f"cannot write pid file {path}: {exc.strerror}") from exc
 
@@ -42,21 +40,38 @@ class PidFile:
                 os.unlink(self._path)
 
 
-def _write(path: str) -> tuple[int, int]:
-    """Put a new file in place at once, so that nobody reads half of one; return what it is."""
+def _take(path: str) -> tuple[int, int]:
+    """Put a whole file in place at once, so that nobody reads half of one; return what it is."""
     temporary = f"{path}.{os.getpid()}"
     # Not through a symbolic link that somebody has left for root to follow.
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, _MODE)
     try:
         os.write(fd, f"{os.getpid()}\n".encode())
         found = os.fstat(fd)
-        os.rename(temporary, path)
-    except OSError:
+        if os.path.lexists(path) or not _linked(temporary, path):
+            _check(path)
+            os.rename(temporary, path)
+    except (OSError, ConfigError):
         os.unlink(temporary)
         raise
     finally:
         os.close(fd)
     return found.st_dev, found.st_ino
+
+
+def _check(path: str) -> None:
+    if (pid := running_server(path)) is not None:
+        raise ConfigError(f"pid file {path}: a serval runs already, as process {pid}")
+
+
+def _linked(temporary: str, path: str) -> bool:
+    """Give the file its name unless there is one; of two servers that try, one is too late."""
+    try:
+        os.link(temporary, path)
+    except OSError:  # it is there by now, or this file system has no links
+        return False
+    os.unlink(temporary)
+    return True
 
 
 def running_server(path: str) -> int | None:
