@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 20.0
 # The tests, for the applications in them, and the very package that is being tested.
 _PATH = os.pathsep.join([str(TESTS), str(Path(serval.__file__).resolve().parent.parent)])
-_ADDRESS = re.compile(r"http://(?P<host>\[[\da-f:]+\]|[\d.]+):(?P<port>\d+)")
+_ADDRESS = re.compile(r"https?://(?P<host>\[[\da-f:]+\]|[\d.]+):(?P<port>\d+)")
 
 needs_procfs = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 

@@ -5,23 +5,49 @@ import json
 from process.apps import live
 from serval.asgi.types import Receive, Scope, Send
 
+BIG_BYTES = 8 * 1024 * 1024
+
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """The scope as JSON; over a WebSocket, in one message."""
+    """The scope as JSON; `/echo` gives the body back, `/big` much."""
     if scope["type"] == "lifespan":
         await live(receive, send)
-        return
-    told = {key: scope[key] for key in ("client", "server", "scheme", "path", "root_path")}
-    told["host"] = next((value.decode() for name, value in scope["headers"] if name == b"host"), "")
-    told["tls"] = scope["extensions"].get("tls")
-    text = json.dumps(told)
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.send", "text": text})
-        await receive()
-        return
-    length = str(len(text)).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+    elif scope["type"] == "websocket":
+        await talk(scope, receive, send)
+    elif scope["path"] == "/big":
+        await answer(send, bytes(BIG_BYTES))
+    elif scope["path"] == "/echo":
+        await answer(send, await whole_body(receive))
+    else:
+        await answer(send, told(scope).encode())
+
+
+def told(scope: Scope) -> str:
+    """What tests look at."""
+    found = {key: scope[key] for key in ("client", "server", "scheme", "path", "root_path")}
+    hosts = [value.decode() for name, value in scope["headers"] if name == b"host"]
+    return json.dumps({**found, "host": hosts, "tls": scope["extensions"].get("tls")})
+
+
+async def whole_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def answer(send: Send, body: bytes) -> None:
+    headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def talk(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell first, then give each message back."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": told(scope)})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "bytes": message["bytes"], "text": message["text"]})

@@ -58,7 +58,7 @@ def test_a_local_proxy_is_believed_in_what_it_says_of_client_and_scheme() -> Non
         found = told(dialled(program.address()), REQUEST % (claims + others))
 
     assert (found["client"], found["scheme"]) == (["1.2.3.4", 0], "https")
-    assert (found["host"], found["root_path"], found["path"]) == ("inner", "", "/x")
+    assert (found["host"], found["root_path"], found["path"]) == (["inner"], "", "/x")
 
 
 def test_a_second_request_on_a_connection_speaks_for_itself() -> None:

@@ -116,6 +116,10 @@ def companions(one: Option) -> list[str]:
     """The flags without which a flag says nothing."""
     if one.name == "proxy_protocol_from":
         return ["--proxy-protocol", "v2"]
+    if one.name == "ssl_ca_certs":
+        return ["--ssl-certfile", "x", "--ssl-cert-reqs", "required"]
+    if one.name.startswith("ssl_") and one.name != "ssl_certfile":
+        return ["--ssl-certfile", "x"]
     return ["--bind", "unix:x"] if one.name.startswith("uds_") else []
 
 
@@ -130,6 +134,8 @@ def test_each_flag_is_understood_and_named_as_the_origin(server: FakeServer, one
         "uds_mode": "600",
         "forwarded_headers": "forwarded",
         "proxy_protocol_from": "10.0.0.1",
+        "ssl_alpn": "http/1.1",
+        "ssl_sni": "a=b",
     }
     Path("x.env").touch()
     if one.is_switch:

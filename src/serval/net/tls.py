@@ -195,8 +195,8 @@ def _load_pair(
         reason = _reason(exc)
         if asked and not settings.ssl_keyfile_password:
             reason = "the key is encrypted; give ssl_keyfile_password"
-        elif not asked and exc.reason not in _REASONS:
-            reason = _missing_part(files) or reason
+        elif exc.reason not in _REASONS:
+            reason = "the password is wrong" if asked else _missing_part(files) or reason
         raise TlsError(f"cannot load {where}: {reason}") from exc
     except (OSError, ValueError) as exc:
         raise TlsError(f"cannot load {where}: {exc}") from exc

@@ -17,7 +17,13 @@ from serval.net.tls import Certificates, Loaded
 from serval.protocols.events import RequestReceived
 from serval.worker.deadlines import Wait
 from serval.worker.poller import READ, WRITE
-from serval.worker.socket_connection import INPUT, JOIN_BYTES, Selector, SocketConnection
+from serval.worker.socket_connection import (
+    INPUT,
+    JOIN_BYTES,
+    RECEIVE_BYTES,
+    Selector,
+    SocketConnection,
+)
 from serval.worker.tls_transport import NOT_READY, TlsTransport, say_goodbye
 from serval.worker.websocket import WebSocketConnection
 from serval.worker.wire import State
@@ -51,7 +57,15 @@ class TlsDesk:
 class TlsHandshake:
     """A connection that is not yet one: nothing of it is known but its first bytes."""
 
-    __slots__ = ("_certificates", "_client", "_loaded", "_selector", "_server", "_sock")
+    __slots__ = (
+        "_certificates",
+        "_client",
+        "_is_refused",
+        "_loaded",
+        "_selector",
+        "_server",
+        "_sock",
+    )
 
     def __init__(
         self,
@@ -67,6 +81,7 @@ class TlsHandshake:
         self._sock = sock
         self._client = client
         self._server = server
+        self._is_refused = False
         sock.setblocking(False)
         selector.watch(sock, self)
         selector.service.opened(self)
@@ -75,9 +90,15 @@ class TlsHandshake:
     def ready(self, bits: int) -> None:
         """The socket is ready for the next step."""
         sock = self._sock
-        if isinstance(sock, ssl.SSLSocket):
+        if self._is_refused:
+            self._discard()
+        elif isinstance(sock, ssl.SSLSocket):
             self._shake_hands(sock)
-            return
+        else:
+            self._look(sock)
+
+    def _look(self, sock: socket.socket) -> None:
+        """Tell from the first byte what is spoken."""
         try:
             first = sock.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
@@ -144,15 +165,41 @@ class TlsHandshake:
             self._selector.service.refused(
                 self._client, PeerError(HTTPStatus.BAD_REQUEST, "tls-handshake-failed", detail)
             )
-        self.abort()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Let the peer read what OpenSSL told it: a close with its bytes unread would be a reset.
+
+        In TLS 1.3 a client may have sent its request before it hears that it is refused.
+        """
+        try:
+            self._sock.shutdown(socket.SHUT_WR)  # what is received from here on is not decrypted
+        except OSError:  # ENOTCONN: the peer was quicker
+            self.abort()
+            return
+        sweeper = self._selector.service.sweeper
+        sweeper.stop(Wait.HANDSHAKE, self)
+        sweeper.start(Wait.LINGER, self)
+        self._selector.poller.modify(self._sock.fileno(), INPUT)
+        self._is_refused = True
+
+    def _discard(self) -> None:
+        try:
+            data = self._sock.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.abort()
 
     def expired(self, wait: Wait, *, late: bool) -> None:
         """The handshake took too long, or the peer's part lies unread: the loop was held up."""
-        if late:
+        if late and not self._is_refused:
             self._selector.service.sweeper.start(wait, self)
             self.ready(READ)
             return
-        if isinstance(self._sock, ssl.SSLSocket):
+        if wait is Wait.HANDSHAKE and isinstance(self._sock, ssl.SSLSocket):
             self._selector.service.refused(
                 self._client, PeerError(HTTPStatus.REQUEST_TIMEOUT, "tls-handshake-timeout")
             )
