@@ -4,11 +4,13 @@ import asyncio
 import contextvars
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import trustme
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -16,6 +18,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from serval.asgi.types import ASGIApp, Message, Receive, Scope, Send
 from serval.config import ServerConfig
 from serval.errors import AppError, ClientDisconnected
+from serval.lifecycle import (
+    ConnectionClosed as TransportClosed,
+)
+from serval.lifecycle import (
+    LifecycleEvent,
+    RequestFinished,
+    RequestStarted,
+)
 from serval.protocols.events import RequestReceived
 from serval.protocols.http1 import H1Protocol
 from serval.worker.service import Service
@@ -717,5 +727,217 @@ def test_a_session_cancelled_from_outside_is_dropped(run: Runner) -> None:
         await asyncio.gather(session, return_exceptions=True)
         await asyncio.sleep(0.01)
         assert server.service.connections == set()
+
+    run(main())
+
+
+def test_more_than_is_held_before_the_answer_waits_in_the_kernel(run: Runner) -> None:
+    here, release = asyncio.Event(), asyncio.Event()
+    count = 40
+
+    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await asyncio.sleep(0.2)  # what is not held has time to come
+        here.set()
+        await release.wait()
+        await send({"type": "websocket.accept"})
+        for _ in range(count):
+            message = await receive()
+            await send({"type": "websocket.send", "bytes": message["bytes"][:1]})
+
+    async def main() -> None:
+        async with serving(patient) as server:
+            reader, writer = await raw(server)
+            writer.write((b"\x82\xfe\xff\xff\0\0\0\0" + bytes(65_535)) * count)
+            await here.wait()
+            assert server.connection._paused
+            release.set()
+            await accepted(reader)
+            assert await reader.readexactly(3 * count) == b"\x82\x01\0" * count
+            await shut(writer)
+
+    run(main())
+
+
+def test_a_ping_behind_a_full_queue_is_answered_when_there_is_room(run: Runner) -> None:
+    release = asyncio.Event()
+
+    async def busy(receive: Receive, send: Send) -> None:
+        await release.wait()
+
+    app, told = until_told(busy)
+
+    async def main() -> None:
+        async with serving(app, ws_max_queue=2) as server:
+            reader, writer = await raw(server, REQUEST + HI * 5 + b"\x89\x80\0\0\0\0")
+            await accepted(reader)
+            release.set()
+            assert await reader.readexactly(2) == b"\x8a\x00"
+            await shut(writer)
+
+    run(main())
+    assert len(told) == 6
+
+
+def test_a_ping_of_a_congested_peer_is_answered_when_it_reads(run: Runner) -> None:
+    size = 8_000_000
+
+    async def big(receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.send", "bytes": bytes(size)})
+
+    app, _ = until_told(big)
+
+    async def main() -> None:
+        async with serving(app, ws_per_message_deflate=False) as server:
+            reader, writer = await raw(server)
+            await accepted(reader)
+            writer.write(b"\x89\x80\0\0\0\0")
+            await writer.drain()
+            await reader.readexactly(size + 10)
+            assert await reader.readexactly(2) == b"\x8a\x00"
+            await shut(writer)
+
+    run(main())
+
+
+def test_a_long_message_may_take_longer_than_the_write_timeout_if_it_is_read(run: Runner) -> None:
+    size = 4_000_000
+
+    async def big(receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.send", "bytes": bytes(size)})
+
+    app, told = until_told(big)
+
+    async def main() -> None:
+        async with serving(app, timeout_write_idle=0.2, ws_per_message_deflate=False) as server:
+            sock = await server.open()
+            await server.loop.sock_sendall(sock, REQUEST)
+            left = size
+            while left > 0:
+                left -= len(await server.loop.sock_recv(sock, 200_000))
+                await asyncio.sleep(0.02)
+            await server.loop.sock_sendall(sock, b"\x88\x80\0\0\0\0")
+            await asyncio.gather(*server.sessions)
+            sock.close()
+
+    run(main())
+    assert told == [disconnect(1005)]
+
+
+def test_a_denial_that_breaks_off_is_seen_to_be_cut(
+    run: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"half", "more_body": True})
+
+    async def main() -> None:
+        async with serving(app) as server:
+            reader, writer = await raw(server)
+            answer = b""
+            with suppress(ConnectionError):
+                answer = await reader.read()
+            assert b"0\r\n\r\n" not in answer
+            await shut(writer)
+
+    run(main())
+    (record,) = caplog.records
+    assert record.getMessage() == "app returned in the middle of its denial: '/chat'"
+
+
+class Collector:
+    """Remembers the kinds of the events that it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[LifecycleEvent] = []
+
+    def record(self, event: LifecycleEvent) -> None:
+        self.events.append(event)
+
+
+def test_a_collector_is_told_of_the_session_as_of_a_request(run: Runner) -> None:
+    collector = Collector()
+
+    async def main() -> None:
+        async with serving(echo) as server:
+            server.service.lifecycle = collector
+            async with await server.connect() as client:
+                await client.send("hi")
+                await client.recv()
+
+    run(main())
+    started, finished, closed = collector.events
+    assert isinstance(started, RequestStarted)
+    assert (started.path, started.lane) == ("/chat", "async")
+    assert isinstance(finished, RequestFinished)
+    assert finished.status == 101
+    assert finished.sent_bytes > 100
+    assert isinstance(closed, TransportClosed)
+
+
+def test_a_session_that_is_not_accepted_is_reported_as_the_clients_leaving(run: Runner) -> None:
+    collector = Collector()
+    here = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        here.set()
+        await receive()
+
+    async def main() -> None:
+        async with serving(app) as server:
+            server.service.lifecycle = collector
+            _, writer = await raw(server)
+            await here.wait()
+            await shut(writer)
+
+    run(main())
+    assert isinstance(collector.events[1], RequestFinished)
+    assert collector.events[1].status == 499
+
+
+def test_a_secure_session_ends_as_an_open_one(run: Runner) -> None:
+    authority = trustme.CA()
+    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(ours)
+    authority.configure_trust(theirs)
+
+    class Upgrade(asyncio.Protocol):
+        """Reads the request, then hands its transport over, as a lane does."""
+
+        def __init__(self, service: Service) -> None:
+            self.service = service
+            self.parser = H1Protocol()
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by type
+
+        def data_received(self, data: bytes) -> None:
+            self.parser.receive_data(data)
+            event = self.parser.next_event()
+            assert isinstance(event, RequestReceived)
+            scope = {"type": "websocket", "path": "/", "headers": event.headers, "state": {}}
+            connection = WebSocketConnection(self.service, event, scope)
+            self.transport.set_protocol(connection)
+            connection.connection_made(self.transport)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        service = Service(echo, ServerConfig(), loop)
+        server = await loop.create_server(lambda: Upgrade(service), "localhost", 0, ssl=ours)
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"wss://localhost:{port}/", ssl=theirs, proxy=None) as client:
+            for message in ("hi", b"\0" * 200_000):
+                await client.send(message)
+                assert await client.recv() == message
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=theirs)
+        writer.write(REQUEST)
+        await accepted(reader)
+        writer.write(b"\x81\x02hi")
+        assert await reader.read() == b"\x88\x11\x03\xeaframe-malformed"
+        await shut(writer)
+        await service.emptied()
+        server.close()
+        await server.wait_closed()
 
     run(main())

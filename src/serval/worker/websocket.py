@@ -7,6 +7,7 @@ the application's task, ends with the server, and reports.  Thread of the servic
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Final, cast
 
 from serval.asgi.disconnects import only_disconnects
@@ -52,6 +53,7 @@ async def handle_websocket(
     sock: socket.socket,
     data: bytes = b"",
     connection_id: int = 0,
+    connected: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve an upgrade request on a connected socket, to the end of the session.
 
@@ -62,11 +64,13 @@ async def handle_websocket(
         sock: Connected and non-blocking; closed at the end.
         data: Bytes that came after the request's head.
         connection_id: What the lifecycle collector knows the connection as.
+        connected: Called once the service knows of the connection.
     """
     connection = WebSocketConnection(
         service, request, scope, data=data, connection_id=connection_id
     )
     await service.loop.connect_accepted_socket(lambda: connection, sock)
+    connected()
     try:
         await asyncio.shield(connection.closed)
     except asyncio.CancelledError:
@@ -192,6 +196,9 @@ class WebSocketConnection(WebSocketWire):
 
     # The stop of the server.
 
+    def leave(self) -> None:
+        """Go on: a session has no next request."""
+
     def drain(self) -> None:
         """Refuse a handshake that is not answered; let an open session say farewell."""
         if self._session.phase is Phase.OPEN:
@@ -219,6 +226,8 @@ class WebSocketConnection(WebSocketWire):
             return
         service = self._service
         service.stats.websockets -= 1
+        if self._task is not None:
+            service.stats.requests += 1
         now = service.loop.time()
         self._report(now - self._started_at, now)
         self.closed.set_result(None)

@@ -173,11 +173,18 @@ class WebSocketWire(asyncio.Protocol):
         if out:
             self._write(out)
         if not session.full:
-            self._paused = False
-            if not self._lost:
-                self._transport.resume_reading()
+            self._set_reading(True)
         if session.line is not self._line:
             self._settle()
+
+    def _set_reading(self, reading: bool) -> None:
+        self._paused = not reading
+        if self._lost or self._transport.is_closing():
+            return
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     # What follows from a change of the session.
 
@@ -191,9 +198,8 @@ class WebSocketWire(asyncio.Protocol):
         if session.line is not self._line:
             self._line = session.line
             self._line_changed()
-        if session.line is Line.UP and session.full and not self._paused and not self._lost:
-            self._paused = True
-            self._transport.pause_reading()
+        if session.line is Line.UP and session.full and not self._paused:
+            self._set_reading(False)
         if session.fault_due and Due.LAST_WORD not in self._clock:
             self._clock.start(Due.LAST_WORD, self._loop.time() + FAREWELL_SECONDS)
         self._wake_receivers()
@@ -207,8 +213,7 @@ class WebSocketWire(asyncio.Protocol):
         match self._line:
             case Line.CLOSING | Line.ENDING if not transport.is_closing():
                 if self._paused:
-                    self._paused = False
-                    transport.resume_reading()
+                    self._set_reading(True)
                 if self._line is Line.ENDING:
                     self._half_close()
             case Line.DOWN:
@@ -267,7 +272,8 @@ class WebSocketWire(asyncio.Protocol):
 
     def _beat(self, now: float) -> None:
         session = self._session
-        heard = self._heard or self._paused or self._phase is not Phase.OPEN
+        expected = session.phase is Phase.OPEN and session.line is Line.UP and not self._paused
+        heard = self._heard or not expected
         self._heard = False
         match self._heartbeat.turn(now, heard=heard):
             case Beat.PING:
