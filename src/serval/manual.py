@@ -55,6 +55,7 @@ def _lines() -> Iterator[str]:
     yield from _paragraphs(text.ENV_FILES)
     yield from _section("SIGNALS", text.SIGNALS_NOTE)
     yield from _tagged(text.SIGNALS)
+    yield from _section("STOPPING, AS THE APPLICATION SEES IT", text.APPLICATION)
     yield ".SH EXIT STATUS"
     yield from _tagged((str(int(status)), meaning) for status, meaning in text.EXIT_STATUSES)
     yield ".SH EXAMPLES"

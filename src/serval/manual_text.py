@@ -18,6 +18,15 @@ DESCRIPTION: Final = (
     "it. It is looked for in the current directory first.",
 )
 
+APPLICATION: Final = (
+    'An application learns of the end by scope["extensions"]["serval"]["draining"], which '
+    "requests, WebSockets and the lifespan have: is_set() says whether this worker stops, and "
+    "await wait() waits until it does. A stream can end by choice then. After "
+    "--shutdown-stream-grace its receive() yields http.disconnect, and after "
+    "--timeout-graceful-shutdown it is cancelled. A WebSocket is closed with code 1012 half a "
+    "second after draining began.",
+)
+
 OPTIONS: Final = (
     "TIME is a number of seconds, or numbers with units: 90, 500ms, 6m, 1h30m. SIZE is a number of "
     "bytes or has a unit: k, M, G and KiB, MiB, GiB are powers of 1024, kB, MB, GB of 1000.",
@@ -109,6 +118,7 @@ SIGNALS: Final = (
     (
         "TERM, INT",
         "Stop: no new connections, running requests may finish within --timeout-graceful-shutdown. "
+        "TERM lets everything be served on for --drain-delay before. "
         "A second one shortens the wait, a third ends it.",
     ),
     ("QUIT", "Stop at once, without waiting for running requests."),

@@ -29,6 +29,7 @@ class Group(Enum):
     APPLICATION = "Application"
     LISTENING = "Listening"
     PROCESSES = "Processes and threads"
+    WORKERS = "Stopping, replacing and watching workers"
     SERVICE = "Running as a service"
     TIMEOUTS = "Timeouts"
     LIMITS = "Limits"

@@ -164,6 +164,7 @@ def _settings(config: ServerConfig) -> Settings:
         startup_seconds=config.timeout_startup,
         graceful_seconds=config.timeout_graceful_shutdown,
         closing_seconds=config.timeout_lifespan_shutdown,
+        drain_delay_seconds=config.drain_delay,
     )
 
 

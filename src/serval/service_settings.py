@@ -11,13 +11,14 @@ from typing import Final
 from serval.errors import ConfigError
 from serval.net.bind import Bind, TcpBind, UnixBind, parse_bind
 from serval.options import Group, option
+from serval.worker_settings import WorkerSettings
 
 UDS_MODE: Final = "0660"
 _MODE: Final = re.compile(r"(0o|0)?[0-7]{1,3}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSettings:
+class ServiceSettings(WorkerSettings):
     """Identity, files and the admin endpoint."""
 
     admin_bind: str = option(

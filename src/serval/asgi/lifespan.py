@@ -7,6 +7,7 @@ raises, and the worker maps the exception to an exit status.
 
 import asyncio
 import contextvars
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Final, Literal, TypeAlias
 
@@ -89,8 +90,10 @@ class Lifespan:
         *,
         startup_seconds: float,
         shutdown_seconds: float,
+        extensions: Mapping[str, object] | None = None,
     ) -> None:
         """Both limits are seconds; a startup of 0 has no limit."""
+        self._extensions = dict(extensions or {})
         self.state: dict[str, Any] = {}
         self.context = contextvars.copy_context()
         self._app = app
@@ -180,6 +183,8 @@ class Lifespan:
     async def _run(self) -> None:
         """Call the application; the body of the lifespan's task."""
         scope = {"type": "lifespan", "asgi": dict(_ASGI_VERSIONS), "state": self.state}
+        if self._extensions:
+            scope["extensions"] = self._extensions
         try:
             await self._app(scope, self._receive, self._send)
         except SystemExit as exc:

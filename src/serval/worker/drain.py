@@ -12,34 +12,39 @@ logger = logging.getLogger("serval.error")
 CANCEL_SECONDS: Final = 0.5
 
 
-async def drain(
-    service: Service,
-    seconds: float,
-    *,
-    stream_grace_seconds: float | None = None,
-    hurry: asyncio.Event | None = None,
-) -> None:
+async def drain(service: Service, seconds: float, *, hurry: asyncio.Event | None = None) -> None:
     """Let what runs finish, then ask it to, then make it.
 
-    Idle connections close at once and running requests finish; after the grace, `receive()` of
-    whatever still runs yields a disconnect; at the deadline the rest is cancelled.
+    Idle connections close at once, or after a time for a last request, and running requests
+    finish, told that the server drains; after the grace, `receive()` of whatever still runs yields
+    a disconnect; at the deadline the rest is cancelled.
 
     Args:
         service: What shall end; it must accept nothing new.
         seconds: The deadline, from now.
-        stream_grace_seconds: The grace, from now; None for half of `seconds`.
         hurry: When set, the deadline is now.
     """
+    service.leave()
+    service.farewell.announce()
+    if service.last_request_seconds and len(service.idle):
+        allowed = min(service.last_request_seconds, seconds)
+        if await _emptied_within(service, allowed, hurry):
+            return
+        seconds -= allowed
     service.draining = True
-    grace = seconds / 2 if stream_grace_seconds is None else min(stream_grace_seconds, seconds)
+    grace = min(service.config.shutdown_stream_grace or seconds / 2, seconds)
     for connection in list(service.connections):
         connection.drain()
     if await _emptied_within(service, grace, hurry):
         return
     for connection in list(service.connections):
         connection.disconnect()
-    if await _emptied_within(service, seconds - grace, hurry):
-        return
+    if not await _emptied_within(service, seconds - grace, hurry):
+        await _cancel(service)
+
+
+async def _cancel(service: Service) -> None:
+    """The deadline is over."""
     logger.warning(
         "the graceful stop ends with %d connections open and %d requests or tasks running; "
         "they are cancelled",

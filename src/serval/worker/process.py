@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
 from serval.access_log import AccessLog, open_access_log
@@ -28,6 +29,7 @@ from serval.worker.async_pool import AsyncPool
 from serval.worker.loops import loop_factory
 from serval.worker.memory import rss_bytes
 from serval.worker.service import Service
+from serval.worker.stops import Stops
 from serval.worker.sync_worker import SyncWorker
 
 logger = logging.getLogger("serval.error")
@@ -36,6 +38,9 @@ logger = logging.getLogger("serval.error")
 BEAT_SECONDS: Final = 5.0
 # The same where somebody may be watching: what the admin endpoint tells is no older.
 WATCHED_BEAT_SECONDS: Final = 1.0
+# How long an idle connection of a worker that is replaced may wait for one more request, whose
+# answer then says that it is the last: to close it without that may cross a request on its way.
+LAST_REQUEST_SECONDS: Final = 1.0
 # What is left to a worker whose supervisor has died.
 ORPHAN_SECONDS: Final = 0.8
 
@@ -123,9 +128,6 @@ class WorkerProcess:
         self._listeners = listeners
         self._channel = channel
         self._slot = None if channel is None else channel.slot
-        self._stops = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: AsyncPool | None = None
 
     # Start.
 
@@ -169,45 +171,51 @@ class WorkerProcess:
 
     async def _main(self, app: ASGIApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
         loop = asyncio.get_running_loop()
-        self._loop = loop
         loop.set_exception_handler(_log_loop_error)
-        pool = self._pool = AsyncPool(self._config, app)
+        pool = AsyncPool(self._config, app)
         access_log = open_access_log(self._config, lambda flush: _soon(loop, flush))
         service = pool.open(access_log=access_log)
         service.slot = self._slot
         if self._config.admin_bind:
             service.measure()
-        stopping = asyncio.Event()
-        for number in stop_signals:
-            loop.add_signal_handler(number, self._stop_requested, stopping)
-        loop.add_signal_handler(signal.SIGQUIT, self._quit_requested, stopping)
+        stops = Stops(
+            service,
+            self._slot,
+            delay_seconds=self._config.drain_delay,
+            hurry=pool.hurry,
+            end=partial(leave, ExitStatus.CRASHED),
+        )
+        stops.listen((*stop_signals, signal.SIGQUIT))
         lifespan = Lifespan(
             app,
             self._config.lifespan,
             startup_seconds=self._config.timeout_startup,
             shutdown_seconds=self._config.timeout_lifespan_shutdown,
+            extensions={"serval": {"draining": service.farewell}},
         )
-        if not await _unless(stopping, lifespan.startup()):
+        if not await _unless(stops.stopping, lifespan.startup()):
             return ExitStatus.OK
         pool.set_lifespan_state(lifespan.state)
         service.context = lifespan.context
         try:
-            await self._serve(service, pool, stopping)
+            await self._serve(service, pool, stops)
         finally:
             status = await self._shut_down(lifespan, access_log)
         return status
 
     # Serving.
 
-    async def _serve(self, service: Service, pool: AsyncPool, stopping: asyncio.Event) -> None:
+    async def _serve(self, service: Service, pool: AsyncPool, stops: Stops) -> None:
         sync_worker = SyncWorker(service, self._listeners, pool, certificates=self._certificates)
         sync_worker.start()
         beat = asyncio.create_task(self._beat(service))
         self._report(WorkerState.READY)
         try:
-            await stopping.wait()
+            await stops.stopping.wait()
             self._report(WorkerState.DRAINING)
             sync_worker.stop_accepting()
+            if stops.yields:
+                service.last_request_seconds = LAST_REQUEST_SECONDS
             pool.request_stop()
             await pool._serve()
         finally:
@@ -245,31 +253,6 @@ class WorkerProcess:
         return ExitStatus.OK
 
     # Stop.
-
-    def _stop_requested(self, stopping: asyncio.Event) -> None:
-        """TERM, or INT: the first stops, the second hurries, the third ends.
-
-        Under a supervisor only the first counts: that one sends QUIT to hurry us, while systemd
-        and a terminal signal the whole group besides.
-        """
-        stopping.set()
-        if self._channel is not None:
-            return
-        self._stops += 1
-        if self._stops == 2:
-            self._hurry()
-        elif self._stops > 2:
-            logger.warning("ended by a third signal")
-            leave(ExitStatus.CRASHED)
-
-    def _quit_requested(self, stopping: asyncio.Event) -> None:
-        self._stops = max(self._stops, 1)
-        stopping.set()
-        self._hurry()
-
-    def _hurry(self) -> None:
-        if self._pool is not None:
-            self._pool.hurry()
 
     def follow_parent(self, parent_gone_fd: int) -> None:
         """End soon after the supervisor has, however that was: nobody would stop us any more."""

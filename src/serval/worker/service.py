@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from serval.access_log import AccessLog
 from serval.asgi.exchange import Exchange
+from serval.asgi.farewell import Draining
 from serval.asgi.proxy import Proxies, ProxyRules
 from serval.asgi.scope import scope_template
 from serval.asgi.types import Address, ASGIApp, Scope
@@ -49,6 +50,9 @@ TEMPLATES_COUNT: Final = 256
 
 class ServedConnection(Protocol):
     """A connection as the drain sees it, whatever speaks on it."""
+
+    def leave(self) -> None:
+        """The server stops soon: go on, but let the next response be the last."""
 
     def drain(self) -> None:
         """The server stops: end what is idle, let run what runs, take nothing new."""
@@ -96,8 +100,10 @@ class Service:
         connections: Every open connection of the loop, both lanes.
         tasks: Running application tasks; the loop itself holds them only weakly.
         slot: Where the counters are shown to the supervisor; None without one.
-        draining: Set once the server is stopping; every last response then says
-            `Connection: close`.
+        keeps_alive: Connections may outlive a response; it is cleared before a stop.
+        draining: Set once the server is stopping: nothing new is taken.
+        farewell: Tells applications of that.
+        last_request_seconds: How long idle connections may wait for a last request before a drain.
         date_is_stale: Nobody keeps the Date field true for the moment: `renew_date` must be called
             before a response.
         idle: The connections that wait for their next request.
@@ -119,9 +125,12 @@ class Service:
         "date_is_stale",
         "defaults",
         "draining",
+        "farewell",
         "faults",
         "head_limits",
         "idle",
+        "keeps_alive",
+        "last_request_seconds",
         "lifecycle",
         "lifespan_state",
         "loop",
@@ -156,7 +165,10 @@ class Service:
         self.stats = Stats()
         self.connections: set[ServedConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.keeps_alive = True
         self.draining = False
+        self.farewell = Draining()
+        self.last_request_seconds = 0.0
         self.speaks_websocket = True
         self.proxies = Proxies(_proxy_rules(config))
         self.head_limits = HeadLimits(
@@ -213,7 +225,11 @@ class Service:
             if len(self._templates) >= TEMPLATES_COUNT:  # a wildcard may stand for many addresses
                 self._templates.clear()
             template = self._templates[key] = scope_template(
-                server=server, scheme=scheme, root_path=self.proxies.root_path, lane=lane
+                server=server,
+                scheme=scheme,
+                root_path=self.proxies.root_path,
+                lane=lane,
+                further={"draining": self.farewell},
             )
         return template
 
@@ -245,6 +261,12 @@ class Service:
         self._emptied = asyncio.Event()
         self._check_emptied()
         await self._emptied.wait()
+
+    def leave(self) -> None:
+        """Serve on, but let each response be the last of its connection."""
+        self.keeps_alive = False
+        for connection in list(self.connections):
+            connection.leave()
 
     def renew_date(self) -> None:
         """Build the Date field now and once a second, for as long as there is something to do."""

@@ -1,0 +1,199 @@
+"""The end of a server as streams, idle clients and load balancers see it."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from process.harness import Program, children_of, needs_procfs, running
+from serval.errors import ExitStatus
+
+pytestmark = [needs_procfs, pytest.mark.timeout(90)]
+
+
+@contextmanager
+def serving(workers: int, *options: str) -> Iterator[tuple[Program, tuple[str, int]]]:
+    """The command, once it is ready, and its address."""
+    command = ("serval", "process.stopping_app:app", "--port", "0", "--workers", str(workers))
+    with running(*command, *options) as program:
+        address = program.address()
+        program.expect("starts up")
+        if workers:
+            program.expect(f"ready: {workers} worker")
+        yield program, address
+
+
+class Client:
+    """One kept-alive connection."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._connection = HTTPConnection(*address, timeout=20)
+
+    def get(self, path: str = "/") -> HTTPResponse:
+        self._connection.request("GET", path)
+        return self._connection.getresponse()
+
+    def ask(self, path: str = "/") -> str | None:
+        """The Connection field of a whole answer."""
+        answer = self.get(path)
+        assert answer.status == 200
+        answer.read()
+        return answer.getheader("Connection")
+
+    def pid(self) -> int:
+        return int(self.get().read())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def clients() -> Iterator[list[Client]]:
+    opened: list[Client] = []
+    yield opened
+    for client in opened:
+        client.close()
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_that_looks_for_the_end_is_not_cut(
+    workers: int, loop: str, clients: list[Client]
+) -> None:
+    with serving(workers, "--loop", loop) as (program, address):
+        client = Client(address)
+        clients.append(client)
+        answer = client.get("/until-drained")
+        program.expect("streams, draining: False")
+        program.signal(signal.SIGTERM)
+
+        assert answer.read() == b"data: x\n\ndata: bye\n\n"
+        assert program.wait() == ExitStatus.OK
+        assert "lifespan sees the end" in program.text
+        assert program.text.count("shuts down") == 1
+
+
+def test_a_stream_is_told_that_its_client_left_after_the_grace(clients: list[Client]) -> None:
+    options = ("--timeout-graceful-shutdown", "60", "--shutdown-stream-grace", "200ms")
+    with serving(1, *options) as (program, address):
+        client = Client(address)
+        clients.append(client)
+        answer = client.get("/until-left")
+        program.expect("streams")
+        program.signal(signal.SIGTERM)
+
+        program.expect("received http.disconnect")
+        assert answer.read().startswith(b"data: x")
+        assert program.wait() == ExitStatus.OK
+
+
+def test_a_stream_that_never_ends_is_cancelled_at_the_deadline(clients: list[Client]) -> None:
+    with serving(1, "--timeout-graceful-shutdown", "400ms") as (program, address):
+        client = Client(address)
+        clients.append(client)
+        client.get("/for-ever")
+        program.expect("streams")
+        program.signal(signal.SIGTERM)
+
+        program.expect("was cancelled")
+        assert program.wait() == ExitStatus.OK
+
+
+def test_a_websocket_sees_the_end_coming_and_is_closed_with_1012() -> None:
+    with serving(1) as (program, (host, port)), connect(f"ws://{host}:{port}/") as websocket:
+        program.signal(signal.SIGTERM)
+
+        assert websocket.recv(timeout=20) == "draining"
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.recv(timeout=20)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        program.expect("closed with 1012")
+        assert program.wait() == ExitStatus.OK
+
+
+# --- a delay before the end -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_with_a_delay_everything_is_served_on_and_each_response_is_the_last(
+    workers: int, clients: list[Client]
+) -> None:
+    with serving(workers, "--drain-delay", "60") as (program, address):
+        clients += [Client(address) for _ in range(2)]
+        kept, idle = clients
+        assert [kept.ask(), idle.ask()] == [None, None]
+        program.signal(signal.SIGTERM)
+        while True:  # signals have no answer: a new client's is the first that tells
+            clients.append(newcomer := Client(address))
+            if newcomer.ask() == "close":
+                break
+        if workers:
+            program.expect("leaving: everything is served for 60 s more")
+
+        assert kept.ask() == "close"
+        assert kept.ask() == "close"  # on a connection that was opened after the signal
+        program.signal(signal.SIGTERM)
+        assert program.wait() == ExitStatus.OK
+
+
+def test_the_delay_ends_by_itself(clients: list[Client]) -> None:
+    with serving(1, "--drain-delay", "500ms") as (program, address):
+        clients.append(Client(address))
+        clients[0].ask()
+        program.signal(signal.SIGTERM)
+
+        program.expect("leaving: everything is served for 0.5 s more")
+        program.expect("stopping: ")
+        assert program.wait() == ExitStatus.OK
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_only_sigterm_is_delayed(workers: int, signum: signal.Signals) -> None:
+    with (
+        serving(workers, "--drain-delay", "60") as (program, address),
+        socket.create_connection(address),
+    ):
+        program.signal(signum)
+
+        assert program.wait(10.0) == ExitStatus.OK
+
+
+def test_nobody_listens_once_the_delay_is_over() -> None:
+    with serving(1, "--drain-delay", "100ms") as (program, address):
+        client = Client(address)
+        answer = client.get("/until-drained")
+        program.signal(signal.SIGTERM)
+        program.expect("lifespan sees the end")
+
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        answer.read()
+        client.close()
+        assert program.wait() == ExitStatus.OK
+
+
+# --- replacing --------------------------------------------------------------------------------
+
+
+def test_an_idle_client_of_a_replaced_worker_gets_one_more_answer(clients: list[Client]) -> None:
+    with serving(1) as (program, address):
+        clients.append(Client(address))
+        before = clients[0].pid()
+        program.signal(signal.SIGHUP)
+        program.expect("lifespan sees the end")
+
+        assert clients[0].ask() == "close"
+        assert clients[0].pid() != before
+        program.expect("reloaded: 1 worker of generation 2")
+        assert before not in children_of(program.pid)
+        assert program.stop() == ExitStatus.OK
