@@ -70,14 +70,13 @@ def _daphne(app: str, port: int) -> list[str]:
     return ["daphne", "-v", "0", "-b", HOST, "-p", str(port), app]
 
 
+def _ssl_files(certificate: Certificate) -> list[str]:
+    return ["--ssl-certfile", str(certificate.chain), "--ssl-keyfile", str(certificate.key)]
+
+
 SERVERS: Final = (
-    Server("serval", "", _serval, None),
-    Server(
-        "uvicorn",
-        "uvicorn[standard]",
-        _uvicorn,
-        lambda c: ["--ssl-certfile", str(c.chain), "--ssl-keyfile", str(c.key)],
-    ),
+    Server("serval", "", _serval, _ssl_files),
+    Server("uvicorn", "uvicorn[standard]", _uvicorn, _ssl_files),
     Server(
         "granian",
         "granian",
