@@ -7,7 +7,6 @@ from serval.protocols.events import RequestReceived
 from serval.protocols.framing import Framing
 from serval.protocols.head import completed, known_request, remember_request, request_of
 
-
 END = b"\r\n\r\n"
 
 

@@ -177,16 +177,32 @@ def test_taking_a_request_is_receiving_and_asking_for_one_event(pieces: list[byt
     assert (short.trailing_data, short.request_ended) == (long.trailing_data, long.request_ended)
 
 
-def test_a_request_is_taken_only_from_bytes_that_are_just_that() -> None:
+def test_a_request_is_taken_only_from_bytes_that_are_just_one_that_is_known() -> None:
+    post = POST + b"Content-Length: 1\r\n\r\n"
+    for data in (GET, post):
+        events(H1Protocol(), data)
+
     assert H1Protocol().take_request(GET) == RequestReceived(b"GET", b"/", [HOST])
     assert H1Protocol().take_request(GET + b"G") is None
     assert H1Protocol().take_request(GET[:-1]) is None
-    assert H1Protocol().take_request(POST + b"Content-Length: 1\r\n\r\n") is None
+    assert H1Protocol().take_request(post) is None
     assert H1Protocol(HeadLimits(count=0)).take_request(GET) is None
+    assert H1Protocol(HeadLimits(block_bytes=len(GET) - 1)).take_request(GET) is None
+
+
+def test_a_request_that_another_parser_has_read_is_skipped() -> None:
+    protocol = H1Protocol()
+
+    protocol.skip_request()
+
+    assert protocol.request_ended
+    with pytest.raises(AssertionError):
+        protocol.skip_request()
 
 
 @pytest.mark.parametrize("held", [b"\r", b"GET / HTTP/1.1\r\nX: ", GET])
 def test_no_request_is_taken_past_bytes_that_are_held(held: bytes) -> None:
+    events(H1Protocol(), GET)
     protocol = H1Protocol()
     protocol.receive_data(held)
 
@@ -195,6 +211,7 @@ def test_no_request_is_taken_past_bytes_that_are_held(held: bytes) -> None:
 
 
 def test_no_request_is_taken_after_a_refusal() -> None:
+    events(H1Protocol(), GET)
     protocol = H1Protocol()
     refusal_of(protocol, b"\0")
 
@@ -203,8 +220,9 @@ def test_no_request_is_taken_after_a_refusal() -> None:
 
 
 def test_the_offset_of_a_refusal_counts_what_was_taken() -> None:
+    events(H1Protocol(), GET)
     protocol = H1Protocol()
-    protocol.take_request(GET)
+    assert protocol.take_request(GET) is not None
     protocol.start_next_cycle()
 
     assert refusal_of(protocol, b"\0").offset == len(GET)

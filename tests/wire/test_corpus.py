@@ -29,6 +29,14 @@ def test_fed_whole_a_case_comes_out_as_expected(case: Case) -> None:
 
 
 @every_case
+def test_taken_the_short_way_a_case_comes_out_the_same(case: Case) -> None:
+    for _ in range(2):  # the second time its requests are known
+        outcome = drive([case.data], case.limits, case.max_body_bytes, short_way=True)
+
+        assert verdict(outcome) == expected(case)
+
+
+@every_case
 def test_fed_byte_by_byte_a_case_comes_out_the_same(case: Case) -> None:
     whole = drive([case.data], case.limits, case.max_body_bytes)
 
