@@ -52,8 +52,8 @@ ADMIN_PATHS: Final = (
     ("GET /livez", "200 while the supervisor runs."),
     (
         "GET /readyz",
-        "200 while at least one worker takes requests; 503 before, and from the moment in which "
-        "the server is told to stop.",
+        "200 from when all workers have started, while at least one takes requests; 503 before, "
+        "and from the moment in which the server is told to stop.",
     ),
     ("GET /metrics", "Counters, gauges and a histogram of times, as Prometheus reads them."),
     ("GET /status", "The same and more as JSON: what serval status shows."),

@@ -156,7 +156,7 @@ def test_a_server_is_alive_before_it_is_ready(tmp_path: Path) -> None:
         server.program.expect("is starting")
 
         assert server.probe("/livez") == (200, "alive\n")
-        assert server.probe("/readyz") == (503, "not ready: no worker is ready\n")
+        assert server.probe("/readyz") == (503, "not ready: booting\n")
         assert server.client.status()["state"] == "booting"
 
 

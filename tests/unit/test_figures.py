@@ -56,6 +56,10 @@ def test_a_server_that_stops_is_not_ready_though_its_workers_serve() -> None:
     assert figures(outlook=stopping).readiness == "draining"
 
 
+def test_a_server_is_ready_once_all_of_its_first_workers_are() -> None:
+    assert figures(outlook=replace(RUNNING, state=ServerState.BOOTING)).readiness == "booting"
+
+
 def test_the_uptime_counts_from_the_start() -> None:
     found = figures_of(CONSTANTS, Outlook(), Scoreboard(1), [], NOW)
 

@@ -78,6 +78,8 @@ class Figures:
         """The empty text where a new connection would be served well; else why not."""
         if self.outlook.state is ServerState.STOPPING:
             return "draining"
+        if self.outlook.state is ServerState.BOOTING:  # a fraction of the workers would be swamped
+            return "booting"
         return "" if any(worker.is_up for worker in self.workers) else "no worker is ready"
 
 
