@@ -64,6 +64,11 @@ HEADING = (
 )
 
 
+def milliseconds(us: float) -> str:
+    """A column of the table; wrk has no 99th percentile of pipelined requests."""
+    return f"{us / 1000:8.2f}" if us else f"{'-':>8}"
+
+
 def line(row: Row, best: Row | None) -> str:
     """One row of the table; the ratio to the best peer comes first."""
     if not row.least_us:
@@ -71,7 +76,7 @@ def line(row: Row, best: Row | None) -> str:
     ratio = f"{row.least_us / best.least_us:.2f}" if best else "-"
     return (
         f"  {row.server:10} {ratio:>8} {row.least_us:9.1f} {row.median_us:9.1f}"
-        f" {row.units_per_second:11,.0f} {row.p50_us / 1000:8.2f} {row.p99_us / 1000:8.2f}"
+        f" {row.units_per_second:11,.0f} {milliseconds(row.p50_us)} {milliseconds(row.p99_us)}"
         f" {row.rss_bytes / 2**20:8.1f} {row.start_seconds:8.2f}"
         + (f"  ({row.fault})" if row.fault else "")
     )
