@@ -21,10 +21,16 @@ _PRIVATE_NAMES: Final = frozenset((b"authorization", b"cookie", b"proxy-authoriz
 # when full: a flood of new keys costs no more than the work that it would cost without them.
 # Threads may share them, since what a key maps to never depends on who asked.
 
-_LINE_COUNT: Final = 1024
-_LINE_BYTES: Final = 256
-_lines: dict[bytes, tuple[bytes, bytes]] = {}
-"""Field lines as received -> name and value; only such as bear on nothing but themselves."""
+_NAME_COUNT: Final = 1024
+_NAME_BYTES: Final = 64
+_names: dict[bytes, bytes] = {}
+"""Field names as received -> in lower case, if they are tokens that a plain head may have."""
+
+_BLOCK_BYTES: Final = VALUE_BYTES + b"\r\n"
+
+_SEEN_COUNT: Final = 4096
+_seen: set[int] = set()
+"""Hashes of blocks and requests that came once, and are remembered when they come again."""
 
 
 class _Block(NamedTuple):
@@ -56,25 +62,28 @@ _requests: dict[bytes, RequestReceived] = {}
 poll and probe, and proxies, say the same thing many times."""
 
 
-def known_request(data: bytes) -> RequestReceived | None:
-    """The request that the bytes are, word for word, if it is known."""
-    return _requests.get(data)
+def plain_request(data: bytes) -> RequestReceived | None:
+    """The request that the bytes are, if they are just one, and one that asks for nothing special.
 
-
-def remember_request(data: bytes, request: RequestReceived) -> None:
-    """Know a plain request without a body, the next time that some client says the same."""
+    That is: plain, HTTP/1.1, kept alive, without a body, and not HEAD.
+    """
+    request = _requests.get(data)
+    if request is not None:
+        return request
+    if len(data) < 4 or data.find(b"\r\n\r\n") != len(data) - 4:
+        return None
+    request = plain_head(data)
+    if request is None:
+        return None
     method, target, _, http_version, keep_alive, complete = request[:6]
-    if (
-        complete
-        and keep_alive
-        and http_version == "1.1"
-        and method != b"HEAD"
-        and b"?" not in target  # a query may hold what only its sender should know
-        and data.partition(b"\r\n")[2] in _blocks  # where no credentials are
-    ):
+    if not complete or not keep_alive or http_version != "1.1" or method == b"HEAD":
+        return None
+    # A query may hold what only its sender should know, and credentials are in no known block.
+    if b"?" not in target and data.partition(b"\r\n")[2] in _blocks and _is_seen(data):
         if len(_requests) >= _REQUEST_COUNT:
             _requests.clear()
         _requests[data] = request
+    return request
 
 
 def plain_head(head: bytes) -> RequestReceived | None:
@@ -137,51 +146,61 @@ def _rest_of(
 
 def _read_block(block: bytes, version: bytes) -> _Block | None:
     """Read the field lines, and remember them where that is worth it and harmless."""
+    lines = block.split(b"\r\n")
+    breaks = len(lines) - 1
+    # Once over the whole block in C, so that nothing is left to check in the values.
+    if (
+        block.translate(None, _BLOCK_BYTES)
+        or block.count(b"\r") != breaks
+        or block.count(b"\n") != breaks
+    ):
+        return None
+    del lines[-2:]  # the empty line, and what stands after its end
     headers: Headers = []
     framing_lines: list[bytes] = []
     is_private = False
-    lines = block.split(b"\r\n")
-    del lines[-2:]  # the empty line, and what stands after its end
     for line in lines:
-        field = _lines.get(line)
-        if field is None:
-            field = _read_line(line)
-            if field is None:
-                return None
-            if field[0] in FRAMING_NAMES:
-                framing_lines.append(line)
-            elif field[0] in _PRIVATE_NAMES:
-                is_private = True
-        headers.append(field)
+        raw, colon, value = line.partition(b":")
+        name = _names.get(raw) or _read_name(raw)
+        if not name or not colon:
+            return None
+        if name in FRAMING_NAMES:
+            framing_lines.append(line)
+        elif name in _PRIVATE_NAMES:
+            is_private = True
+        headers.append((name, value.strip(b" \t")))
     framing = _read_framing(framing_lines, version)
     if framing is None:
         return None
     read = _Block(headers, _rest_of(version, framing))
-    if version == b"HTTP/1.1" and not is_private and len(block) <= MEMO_BYTES:
+    if version == b"HTTP/1.1" and not is_private and len(block) <= MEMO_BYTES and _is_seen(block):
         if len(_blocks) >= _BLOCK_COUNT:
             _blocks.clear()
         _blocks[block] = read
     return read
 
 
-def _read_line(line: bytes) -> tuple[bytes, bytes] | None:
-    """The name and value of a plain field line; it is remembered if it stands for itself."""
-    raw, colon, value = line.partition(b":")
+def _read_name(raw: bytes) -> bytes:
+    """The lower-case name of a plain field, remembered; empty where it is not plain."""
     name = raw.lower()
-    if (
-        not colon
-        or not name
-        or name in _DOUBTFUL_NAMES
-        or name.translate(None, TOKEN_BYTES)
-        or value.translate(None, VALUE_BYTES)  # a CR or LF among them
-    ):
-        return None
-    field = name, value.strip(b" \t")
-    if len(line) <= _LINE_BYTES and name not in FRAMING_NAMES and name not in _PRIVATE_NAMES:
-        if len(_lines) >= _LINE_COUNT:
-            _lines.clear()
-        _lines[line] = field
-    return field
+    if name in _DOUBTFUL_NAMES or name.translate(None, TOKEN_BYTES):
+        return b""
+    if len(raw) <= _NAME_BYTES:
+        if len(_names) >= _NAME_COUNT:
+            _names.clear()
+        _names[raw] = name
+    return name
+
+
+def _is_seen(key: bytes) -> bool:
+    """Whether `key` was asked for before; what comes only once is not worth remembering."""
+    mark = hash(key)
+    if mark in _seen:
+        return True
+    if len(_seen) >= _SEEN_COUNT:
+        _seen.clear()
+    _seen.add(mark)
+    return False
 
 
 def _read_framing(lines: list[bytes], version: bytes) -> Framing | None:

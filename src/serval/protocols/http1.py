@@ -20,11 +20,9 @@ from serval.protocols.events import (
 )
 from serval.protocols.framing import framing_of
 from serval.protocols.head import (
-    MEMO_BYTES,
     completed,
-    known_request,
     plain_head,
-    remember_request,
+    plain_request,
     request_of,
 )
 from serval.protocols.refusals import refusal
@@ -214,17 +212,13 @@ class H1Protocol:
         """Take bytes from the peer; the shortest way for a connection between two requests.
 
         Returns:
-            The request, if the bytes are just one and one that is known: HTTP/1.1, kept alive, not
-            HEAD, without a body.  Else None, and `next_event` tells what they are.
+            The request, if the bytes are just one: plain, HTTP/1.1, kept alive, not HEAD, without
+            a body.  Else None, and `next_event` tells what they are.
         """
-        if self._phase is _HEAD and not self._data:
-            request = known_request(data)
-            size = len(data)
-            if (
-                request is not None
-                and size <= self._plain_bytes
-                and len(request[2]) <= self._limits.count
-            ):
+        size = len(data)
+        if self._phase is _HEAD and not self._data and size <= self._plain_bytes:
+            request = plain_request(data)
+            if request is not None and len(request[2]) <= self._limits.count:
                 self._length = 0
                 self._origin += size
                 self._phase = _ENDED
@@ -246,8 +240,6 @@ class H1Protocol:
                     head = data[start : end + 4]
                     request = plain_head(head if type(head) is bytes else bytes(head))
                     if request is not None and len(request.headers) <= self._limits.count:
-                        if end + 4 == len(data) <= MEMO_BYTES and not start:
-                            remember_request(bytes(data), request)
                         return self._begin(request, end + 4)
             return self._advance()
         except PeerError:
