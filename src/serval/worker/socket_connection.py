@@ -10,9 +10,10 @@ from typing import ClassVar, Final, Protocol
 from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
 from serval.protocols.events import RequestReceived
-from serval.worker.async_pool import AsyncPool, WebSocketHandoff
+from serval.worker.async_pool import AsyncPool
 from serval.worker.connection import HttpConnection
 from serval.worker.deadlines import Wait
+from serval.worker.handoffs import WebSocketHandoff
 from serval.worker.poller import BROKEN, PEER_SHUT, READ, WRITE, Poller
 from serval.worker.service import Service
 from serval.worker.wire import State
