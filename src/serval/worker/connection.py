@@ -174,6 +174,8 @@ class HttpConnection(Wire):
                 return
             if isinstance(event, RequestReceived):
                 self._begin(event)
+                if self.exchange is None and not parser.has_trailing_data:
+                    return
             else:
                 self._take_body(event)
             if self.exchange is None:
@@ -235,7 +237,8 @@ class HttpConnection(Wire):
             if self._wait is not Wait.BODY or self._progress_bytes >= BODY_PROGRESS_BYTES:
                 self._progress_bytes = 0
                 self._wait_for(Wait.BODY)
-        elif self._wait is not None:
+        elif self._wait is not None and self._wait is not Wait.KEEP_ALIVE:
+            # An idle wait goes on unheeded: most requests are over before it is.
             self._wait_for(None)
 
     # Requests.
@@ -323,7 +326,11 @@ class HttpConnection(Wire):
         """The running exchange has written the last byte of its response."""
         assert self.exchange is not None
         self._conclude(self.exchange)
-        self.advance()
+        if self.parser.has_trailing_data:
+            self.advance()
+        else:
+            self.flush()
+            self._settle()
 
     def _conclude(self, exchange: Exchange) -> None:
         """Make the connection ready for what follows a complete response."""
@@ -387,6 +394,8 @@ class HttpConnection(Wire):
             self.peer_lost()
             return
         self._wait = None
+        if wait is Wait.KEEP_ALIVE and self.state is not _IDLE:
+            return
         if (late or wait is Wait.KEEP_ALIVE) and self._take_late_bytes():
             return
         if wait is Wait.BODY or (wait is Wait.HEAD and self.parser.head_started):
