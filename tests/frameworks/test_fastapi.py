@@ -1,6 +1,5 @@
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -120,10 +119,10 @@ def test_state_made_in_lifespan_works_in_concurrent_requests(server: Served) -> 
     def ask(_: int) -> bool:
         return bool(httpx.get(server.url + "/state").json()["on_the_loop_of_lifespan"])
 
-    with ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(ask, range(64)))
+    with ThreadPoolExecutor(12) as threads:
+        answers = list(threads.map(ask, range(24)))
 
-    assert Counter(answers) == {True: 64}
+    assert answers == [True] * 24
 
 
 def test_the_schema_and_its_page_are_served(client: httpx.Client) -> None:

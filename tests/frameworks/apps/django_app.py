@@ -29,7 +29,10 @@ settings.configure(
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.sessions"],
     LOGGING={  # a test asks for an unknown host: that is no error here
         "version": 1,
-        "loggers": {"django.security.DisallowedHost": {"propagate": False}},
+        "handlers": {"nowhere": {"class": "logging.NullHandler"}},
+        "loggers": {
+            "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False}
+        },
     },
     MIDDLEWARE=[
         "django.middleware.security.SecurityMiddleware",
