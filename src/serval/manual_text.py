@@ -126,7 +126,8 @@ SIGNALS: Final = (
         "HUP",
         "Read the configuration and the application anew: new workers start, and the old ones end "
         "once those are ready. Where something is wrong with either, the old ones stay. Flags and "
-        "environment are those of the start; where to listen changes only with a restart.",
+        "environment are those of the start; where to listen changes only with a restart, and so does "
+        "an application that was loaded with --preload.",
     ),
     ("TTIN, TTOU", "One worker more, one worker less."),
 )

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
@@ -21,7 +22,7 @@ from serval.errors import ConfigError, ExitStatus
 from serval.net.addresses import is_local
 from serval.net.bind import Bind, FdBind
 from serval.net.listeners import Listener, activated_binds, close_listeners, open_listeners
-from serval.net.tls import Certificates, load_certificates
+from serval.net.tls import load_certificates
 from serval.outlook import Companion
 from serval.pid_file import PidFile
 from serval.privileges import Identity, group_id, identity_of, user_id
@@ -29,13 +30,14 @@ from serval.process_title import set_process_title
 from serval.proxy_settings import credulous_settings
 from serval.scoreboard import Scoreboard
 from serval.service_settings import parse_mode
-from serval.supervisor.actions import Settings
+from serval.supervisor.actions import Replacement, Settings
 from serval.supervisor.loop import Entry, Supervisor
 from serval.supervisor.notify import service_manager
 from serval.supervisor.signals import SignalInbox
 from serval.version import __version__
+from serval.worker.application import preload_app
 from serval.worker.loops import loop_name
-from serval.worker.process import leave, run_here, run_worker
+from serval.worker.process import Inheritance, leave, run_here, run_worker
 
 ConfigReader: TypeAlias = Callable[[], ServerConfig]
 
@@ -45,7 +47,7 @@ _SLOTS_PER_WORKER: Final = 4
 # What only a restart can change: these sockets and files are open, and their owner holds them.
 _FIXED: Final = (
     *("host", "port", "bind", "backlog", "uds_mode", "uds_owner", "uds_group"),
-    *("admin_bind", "pid_file", "umask"),
+    *("admin_bind", "pid_file", "umask", "preload"),
 )
 _ADMIN_MODE: Final = 0o600  # whoever can write to it may reload and scale
 _ADMIN_BACKLOG: Final = 64
@@ -75,7 +77,7 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
         with _Listening(config) as listeners, closing(PidFile(config.pid_file)):
             _announce(config, listeners)
             _assume(identity, config)
-            return run_here(config, listeners, certificates)
+            return run_here(Inheritance(config, listeners, certificates))
     # From here on every signal is caught: PID 1 of a container would lose one without a handler.
     with (
         closing(SignalInbox()) as inbox,
@@ -86,6 +88,8 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
         _announce(config, listeners)
         scoreboard = Scoreboard(max(_SLOTS_PER_WORKER * config.workers, _LEAST_SLOTS))
         companions = _companions(config, listeners, scoreboard, stack)
+        app = preload_app(config) if config.preload else None
+        inheritance = Inheritance(config, listeners, certificates, app)
         # What is loaded now stays: out of the collector's reach, its pages stay shared with the
         # workers (9 MiB of private memory instead of 14 for each of four idle ones, 2026-11).
         gc.collect()
@@ -93,9 +97,9 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
         return Supervisor(
             _settings(config),
             scoreboard,
-            _entry(config, listeners, identity, certificates),
+            _entry(inheritance, identity),
             inbox=inbox,
-            reloader=partial(_reload, config, reload_config, listeners),
+            reloader=partial(_reload, inheritance, reload_config),
             unlisten=partial(close_listeners, listeners),
             companions=companions,
         ).run()
@@ -165,33 +169,19 @@ def _settings(config: ServerConfig) -> Settings:
         graceful_seconds=config.timeout_graceful_shutdown,
         closing_seconds=config.timeout_lifespan_shutdown,
         drain_delay_seconds=config.drain_delay,
+        heartbeat_seconds=config.timeout_worker_healthcheck,
+        crash_limit=config.crash_limit,
+        replacement=Replacement(config.replace_mode),
     )
 
 
-def _entry(
-    config: ServerConfig,
-    listeners: Sequence[Listener],
-    identity: Identity,
-    certificates: Certificates | None,
-) -> Entry:
-    return partial(
-        _be_worker,
-        config=config,
-        listeners=listeners,
-        identity=identity,
-        certificates=certificates,
-    )
+def _entry(inheritance: Inheritance, identity: Identity) -> Entry:
+    return partial(_be_worker, inheritance=inheritance, identity=identity)
 
 
-def _be_worker(
-    channel: ChildChannel,
-    *,
-    config: ServerConfig,
-    listeners: Sequence[Listener],
-    identity: Identity,
-    certificates: Certificates | None,
-) -> NoReturn:
+def _be_worker(channel: ChildChannel, *, inheritance: Inheritance, identity: Identity) -> NoReturn:
     """In the child: take its name and its user, then load the application and serve."""
+    config = inheritance.config
     number = channel.index + 1
     set_process_title(
         f"serval: worker {number} {config.app}", short=f"serval w{number} {config.app}"
@@ -202,7 +192,7 @@ def _be_worker(
         if channel.claim_report():
             _log.error("%s", exc)
         leave(ExitStatus.BOOT)
-    run_worker(channel, config=config, listeners=listeners, certificates=certificates)
+    run_worker(channel, inheritance)
 
 
 def _assume(identity: Identity, config: ServerConfig) -> None:
@@ -213,14 +203,13 @@ def _assume(identity: Identity, config: ServerConfig) -> None:
         raise ConfigError(f"cannot become {whom}: {exc.strerror}") from exc
 
 
-def _reload(
-    old: ServerConfig, read: ConfigReader | None, listeners: Sequence[Listener]
-) -> tuple[Settings, Entry]:
+def _reload(inherited: Inheritance, read: ConfigReader | None) -> tuple[Settings, Entry]:
     """What workers run on from now on.
 
     Raises:
         StartupError: The new configuration cannot be used.
     """
+    old = inherited.config
     config = read() if read is not None else old
     if config.workers == 0:
         raise ConfigError("workers is 0, which only a restart can bring about")
@@ -228,11 +217,14 @@ def _reload(
     identity = identity_of(config.user, config.group)
     certificates = load_certificates(config)
     log.configure(config)
-    _warn_of_trust(config, listeners)
+    _warn_of_trust(config, inherited.listeners)
+    if inherited.app is not None:
+        _log.warning("the application was preloaded; a restart loads it anew, a reload does not")
     for name in _FIXED:
         if getattr(config, name) != getattr(old, name):
             _log.warning("%s has changed; that takes effect with a restart", name)
-    return _settings(config), _entry(config, listeners, identity, certificates)
+    new = replace(inherited, config=config, certificates=certificates)
+    return _settings(config), _entry(new, identity)
 
 
 def _announce(config: ServerConfig, listeners: Sequence[Listener]) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from serval.errors import ConfigError
 from serval.net.bind import Bind, TcpBind, UnixBind, parse_bind
 from serval.options import Group, option
-from serval.worker_settings import WorkerSettings
+from serval.worker_settings import WorkerSettings, worker_faults
 
 UDS_MODE: Final = "0660"
 _MODE: Final = re.compile(r"(0o|0)?[0-7]{1,3}")
@@ -116,6 +116,7 @@ def service_faults(
         binds: Where the application listens.
         workers: How many worker processes there shall be.
     """
+    yield from worker_faults(settings, workers)
     for name in ("umask", "uds_mode"):
         text = getattr(settings, name)
         if text and not _MODE.fullmatch(text):

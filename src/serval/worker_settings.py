@@ -3,9 +3,12 @@
 A base of `ServerConfig`, apart for room.  Inert like all settings.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final, Literal
 
-from serval.options import Group, seconds
+from serval.jitter import Jitter, parse_jitter
+from serval.options import Group, option, seconds, size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +29,97 @@ class WorkerSettings:
         group=Group.WORKERS,
         zero_means="half of timeout_graceful_shutdown",
     )
+    limit_max_requests: int = option(
+        0,
+        "After how many requests a worker is replaced.",
+        group=Group.WORKERS,
+        zero_means="no limit",
+        aliases=("--max-requests",),
+    )
+    limit_max_requests_jitter: str = option(
+        "10%",
+        "How many requests are added to that at most, at random, so that workers do not end "
+        "together: a number, or a share.",
+        group=Group.WORKERS,
+        placeholder="JITTER",
+        aliases=("--max-requests-jitter",),
+    )
+    workers_max_rss: int = size(
+        0,
+        "How much memory a worker may hold before it is replaced; peaks are borne.",
+        group=Group.WORKERS,
+        at_least=16 * 1024 * 1024,
+        zero_means="no limit",
+        aliases=("--max-rss",),
+    )
+    workers_lifetime: float = seconds(
+        0.0,
+        "How old a worker gets before it is replaced.",
+        group=Group.WORKERS,
+        at_least=1.0,
+        zero_means="no limit",
+        aliases=("--max-lifetime",),
+    )
+    workers_lifetime_jitter: str = option(
+        "10%",
+        "How many seconds are added to that at most, at random: a number, or a share.",
+        group=Group.WORKERS,
+        placeholder="JITTER",
+    )
+    replace_mode: Literal["start-first", "stop-first"] = option(
+        "start-first",
+        "Whether a new worker is ready before the old one stops, or the old one is gone before the "
+        "new one starts, which takes less memory.",
+        group=Group.WORKERS,
+    )
+    timeout_worker_healthcheck: float = seconds(
+        60.0,
+        "How long the event loop of a worker may stand still before the worker is replaced.",
+        group=Group.WORKERS,
+        at_least=0.5,
+        zero_means="no limit",
+    )
+    crash_limit: int = option(
+        5,
+        "How many workers may die within a minute; one more ends the server.",
+        group=Group.WORKERS,
+        zero_means="no limit",
+    )
+    preload: bool = option(
+        False,
+        "Load the application once, before the workers start: they share its memory, start at "
+        "once, and HUP does not load it anew. It is loaded as the user that starts the command.",
+        group=Group.WORKERS,
+        aliases=("--preload-app",),
+    )
+
+    @property
+    def max_requests_jitter(self) -> Jitter:
+        """What is added to the limit of requests."""
+        return parse_jitter(self.limit_max_requests_jitter)
+
+    @property
+    def lifetime_jitter(self) -> Jitter:
+        """What is added to the lifetime of workers."""
+        return parse_jitter(self.workers_lifetime_jitter)
+
+
+_SUPERVISED: Final = ("limit_max_requests", "workers_max_rss", "workers_lifetime", "preload")
+
+
+def worker_faults(settings: WorkerSettings, workers: int) -> Iterator[tuple[str, str]]:
+    """What contradicts itself: the name of a setting, and what is wrong, as the end of a sentence.
+
+    Args:
+        settings: What to look at.
+        workers: How many worker processes there shall be.
+    """
+    for name in ("limit_max_requests_jitter", "workers_lifetime_jitter"):
+        try:
+            parse_jitter(getattr(settings, name))
+        except ValueError as exc:
+            yield name, str(exc)
+    if workers == 0:
+        for name in _SUPERVISED:
+            if getattr(settings, name):
+                yield name, "needs a supervisor, which workers 0 does without"

@@ -11,6 +11,7 @@ from serval.errors import BindError, ConfigError
 from serval.net.bind import FdBind, TcpBind, UnixBind
 from serval.net.listeners import Listener, close_listeners, open_listeners
 from serval.supervisor.actions import Settings
+from serval.worker.process import Inheritance
 
 
 @pytest.fixture
@@ -84,26 +85,26 @@ def test_serving_ends_at_a_bind_that_fails(listeners: list[Listener]) -> None:
 def test_a_reload_gives_the_new_settings(listeners: list[Listener]) -> None:
     new = ServerConfig(workers=3, timeout_graceful_shutdown=7.0)
 
-    settings, _ = server._reload(ServerConfig(), lambda: new, listeners)
+    settings, _ = server._reload(Inheritance(ServerConfig(), listeners), lambda: new)
 
-    assert settings == Settings(workers=3, graceful_seconds=7.0)
+    assert settings == Settings(workers=3, graceful_seconds=7.0, heartbeat_seconds=60.0)
 
 
 def test_a_reload_without_a_reader_keeps_the_configuration(listeners: list[Listener]) -> None:
-    settings, _ = server._reload(ServerConfig(workers=2), None, listeners)
+    settings, _ = server._reload(Inheritance(ServerConfig(workers=2), listeners), None)
 
     assert settings.workers == 2
 
 
 def test_a_reload_cannot_leave_the_supervisor(listeners: list[Listener]) -> None:
     with pytest.raises(ConfigError, match="workers is 0"):
-        server._reload(ServerConfig(), lambda: ServerConfig(workers=0), listeners)
+        server._reload(Inheritance(ServerConfig(), listeners), lambda: ServerConfig(workers=0))
 
 
 def test_a_reload_says_what_only_a_restart_can_change(
     listeners: list[Listener], caplog: pytest.LogCaptureFixture
 ) -> None:
-    server._reload(ServerConfig(), lambda: ServerConfig(port=81, backlog=5), listeners)
+    server._reload(Inheritance(ServerConfig(), listeners), lambda: ServerConfig(port=81, backlog=5))
 
     assert "port has changed; that takes effect with a restart" in caplog.text
     assert "backlog has changed" in caplog.text

@@ -5,7 +5,6 @@
 
 import asyncio
 import atexit
-import gc
 import logging
 import os
 import signal
@@ -13,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
@@ -20,24 +20,20 @@ from serval.access_log import AccessLog, open_access_log
 from serval.asgi.lifespan import Lifespan
 from serval.asgi.types import ASGIApp
 from serval.config import ServerConfig
-from serval.errors import ExitStatus, LifespanShutdownError, LoadError, StartupError
-from serval.loader import load
+from serval.errors import ExitStatus, LifespanShutdownError, StartupError
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
 from serval.scoreboard import Slot, WorkerState
+from serval.worker.application import load_app
 from serval.worker.async_pool import AsyncPool
 from serval.worker.loops import loop_factory
-from serval.worker.memory import rss_bytes
+from serval.worker.pulse import Pulse
 from serval.worker.service import Service
 from serval.worker.stops import Stops
 from serval.worker.sync_worker import SyncWorker
 
 logger = logging.getLogger("serval.error")
 
-# How often the event loop says that it turns; some 0.02 % of a core.
-BEAT_SECONDS: Final = 5.0
-# The same where somebody may be watching: what the admin endpoint tells is no older.
-WATCHED_BEAT_SECONDS: Final = 1.0
 # How long an idle connection of a worker that is replaced may wait for one more request, whose
 # answer then says that it is the last: to close it without that may cross a request on its way.
 LAST_REQUEST_SECONDS: Final = 1.0
@@ -67,17 +63,28 @@ class _StopRequested(BaseException):
     """A signal to stop came before there was a loop to stop."""
 
 
-def run_worker(
-    channel: Channel,
-    *,
-    config: ServerConfig,
-    listeners: Sequence[Listener],
-    certificates: Certificates | None = None,
-) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a worker has from the process that forked it.
+
+    Attributes:
+        config: All settings.
+        listeners: Sockets to accept from.
+        certificates: What to speak TLS with; None for plain connections.
+        app: The application, where it is loaded already.
+    """
+
+    config: ServerConfig
+    listeners: Sequence[Listener]
+    certificates: Certificates | None = None
+    app: ASGIApp | None = None
+
+
+def run_worker(channel: Channel, inheritance: Inheritance) -> NoReturn:
     """Be a worker process; in the child, right after the fork."""
     status = ExitStatus.CRASHED
     try:
-        worker = WorkerProcess(config, listeners, channel, certificates)
+        worker = WorkerProcess(inheritance, channel)
         worker.follow_parent(channel.parent_gone_fd)
         status = worker.run((signal.SIGTERM,))
     except BaseException:
@@ -86,13 +93,9 @@ def run_worker(
         leave(status)
 
 
-def run_here(
-    config: ServerConfig,
-    listeners: Sequence[Listener],
-    certificates: Certificates | None = None,
-) -> ExitStatus:
+def run_here(inheritance: Inheritance) -> ExitStatus:
     """Serve in this process, without a supervisor, until a signal says stop."""
-    worker = WorkerProcess(config, listeners, None, certificates)
+    worker = WorkerProcess(inheritance, None)
     return worker.run((signal.SIGTERM, signal.SIGINT))
 
 
@@ -110,22 +113,13 @@ class WorkerProcess:
     """One worker, from the application's import to its exit status.
 
     Args:
-        config: All settings.
-        listeners: Sockets to accept from.
+        inheritance: Settings, sockets and what else there is from before.
         channel: To the supervisor; None without one.
-        certificates: What to speak TLS with; None for plain connections.
     """
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        listeners: Sequence[Listener],
-        channel: Channel | None,
-        certificates: Certificates | None = None,
-    ) -> None:
-        self._config = config
-        self._certificates = certificates
-        self._listeners = listeners
+    def __init__(self, inheritance: Inheritance, channel: Channel | None) -> None:
+        self._inherited = inheritance
+        self._config = inheritance.config
         self._channel = channel
         self._slot = None if channel is None else channel.slot
 
@@ -137,7 +131,7 @@ class WorkerProcess:
             signal.signal(number, _raise_stop)
         self._report(WorkerState.BOOTING)
         try:
-            app = self._load()
+            app = self._inherited.app or load_app(self._config)
             with asyncio.Runner(loop_factory=loop_factory(self._config.loop)) as runner:
                 return runner.run(self._main(app, stop_signals))
         except _StopRequested:
@@ -149,25 +143,6 @@ class WorkerProcess:
             return error.exit_status
         finally:
             self._report(WorkerState.STOPPED)
-
-    def _load(self) -> ASGIApp:
-        config = self._config
-        loaded = load(
-            config.app,
-            factory=config.factory,
-            app_dir=config.app_dir,
-            interface=config.interface,
-        )
-        if loaded.interface == "wsgi":
-            raise LoadError(
-                f"{config.app} is a WSGI application; these are served by threads, which this "
-                "version does not have yet"
-            )
-        # What the import left behind lives as long as the worker: the collector need not look.
-        gc.collect()
-        gc.freeze()
-        app: ASGIApp = loaded.app
-        return app
 
     async def _main(self, app: ASGIApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
         loop = asyncio.get_running_loop()
@@ -206,9 +181,12 @@ class WorkerProcess:
     # Serving.
 
     async def _serve(self, service: Service, pool: AsyncPool, stops: Stops) -> None:
-        sync_worker = SyncWorker(service, self._listeners, pool, certificates=self._certificates)
+        inherited = self._inherited
+        sync_worker = SyncWorker(
+            service, inherited.listeners, pool, certificates=inherited.certificates
+        )
         sync_worker.start()
-        beat = asyncio.create_task(self._beat(service))
+        beat = asyncio.create_task(Pulse(service, self._slot, self._retire).run())
         self._report(WorkerState.READY)
         try:
             await stops.stopping.wait()
@@ -223,22 +201,11 @@ class WorkerProcess:
             service.publish()
             sync_worker.close()
 
-    async def _beat(self, service: Service) -> None:
-        """Say now and then that the loop turns, how late it was, and what it holds."""
-        period = WATCHED_BEAT_SECONDS if self._config.admin_bind else BEAT_SECONDS
-        if self._slot is not None:
-            self._slot.rss_bytes = rss_bytes()
-        while True:
-            due_at = time.monotonic() + period
-            await asyncio.sleep(period)
-            now = time.monotonic()
-            if self._slot is not None:
-                self._slot.heartbeat_at = now
-                self._slot.lag_seconds = now - due_at
-                self._slot.rss_bytes = rss_bytes()
-            service.publish()
-            for line in service.faults.summaries(service.loop.time()):
-                logger.info("%s", line)
+    def _retire(self, reason: str) -> None:
+        """Ask for a replacement, and serve on until told to stop."""
+        if self._slot is not None and self._slot.state is WorkerState.READY:
+            logger.info("this worker is to be replaced: %s", reason)
+            self._report(WorkerState.RETIRING)
 
     async def _shut_down(self, lifespan: Lifespan, access_log: AccessLog | None) -> ExitStatus:
         self._report(WorkerState.CLOSING)

@@ -7,8 +7,9 @@ the thread of `loop` may touch it.
 import asyncio
 import contextvars
 import logging
+import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -107,6 +108,7 @@ class Service:
         date_is_stale: Nobody keeps the Date field true for the moment: `renew_date` must be called
             before a response.
         idle: The connections that wait for their next request.
+        requests_limit: After how many requests `limit_reached` is called.
         meter: Counts times and bytes, where somebody may ask for them; else None.
         observed: Whether anybody wants to be told of each request.
         speaks_websocket: Whether an upgrade to WebSocket is taken up.
@@ -133,10 +135,12 @@ class Service:
         "last_request_seconds",
         "lifecycle",
         "lifespan_state",
+        "limit_reached",
         "loop",
         "meter",
         "observed",
         "proxies",
+        "requests_limit",
         "slot",
         "speaks_websocket",
         "stats",
@@ -200,6 +204,8 @@ class Service:
         self.idle = self.sweeper.deadlines[Wait.KEEP_ALIVE]
         self.faults = FaultLog()
         self.slot: Slot | None = None
+        self.requests_limit = math.inf
+        self.limit_reached: Callable[[], None] = lambda: None
         self._templates: dict[tuple[Address | None, str, Lane], Scope] = {}
         self._starter = TaskStarter(loop)
         self._warned: set[str] = set()
@@ -294,6 +300,8 @@ class Service:
             counters[CONNECTIONS] = len(self.connections)
             counters[WEBSOCKETS] = self.stats.websockets
             counters[REJECTED] = self.stats.rejected
+            if self.stats.requests >= self.requests_limit:
+                self.limit_reached()
             if self.meter is not None:
                 self.meter.show(self.slot, time.monotonic())
 

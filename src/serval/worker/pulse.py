@@ -1,0 +1,100 @@
+"""The beat of a worker: a sign now and then that its event loop turns, and what it holds.
+
+Runs as a task of the loop whose life it proves; what else is to be looked at now and then, is.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from serval.config import ServerConfig
+from serval.scoreboard import Slot
+from serval.worker.memory import rss_bytes
+from serval.worker.retirement import Limits, Retirement
+from serval.worker.service import Service
+
+logger = logging.getLogger("serval.error")
+
+# How often the event loop says that it turns; some 0.02 % of a core.
+BEAT_SECONDS: Final = 5.0
+# The same where somebody may be watching: what the admin endpoint tells is no older.
+WATCHED_BEAT_SECONDS: Final = 1.0
+# One beat may be lost to a busy machine without harm.
+BEATS_COUNT: Final = 3
+
+
+def beat_seconds(config: ServerConfig) -> float:
+    """The time between two beats."""
+    period = WATCHED_BEAT_SECONDS if config.admin_bind else BEAT_SECONDS
+    return min(period, config.timeout_worker_healthcheck / BEATS_COUNT or period)
+
+
+def retirement_limits(config: ServerConfig) -> Limits:
+    """What ends the service of a worker."""
+    return Limits(
+        requests=config.limit_max_requests,
+        requests_jitter=config.max_requests_jitter,
+        rss_bytes=config.workers_max_rss,
+        lifetime_seconds=config.workers_lifetime,
+        lifetime_jitter=config.lifetime_jitter,
+    )
+
+
+class Pulse:
+    """Beats into a slot, and tells once when the worker has served long enough.
+
+    Args:
+        service: Whose counters are shown.
+        slot: Where it beats; None without a supervisor.
+        retire: Called with the reason why the worker should be replaced.
+    """
+
+    def __init__(self, service: Service, slot: Slot | None, retire: Callable[[str], None]) -> None:
+        self._service = service
+        self._slot = slot
+        self._retire = retire
+        config = service.config
+        self._period = beat_seconds(config)
+        self._retirement = Retirement(
+            retirement_limits(config),
+            luck=random.random(),  # noqa: S311 - it spreads load and guards nothing
+            now=time.monotonic(),
+        )
+        service.requests_limit = self._retirement.requests
+        service.limit_reached = self._look
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        slot, service = self._slot, self._service
+        if slot is not None:
+            slot.rss_bytes = rss_bytes()
+        while True:
+            due_at = time.monotonic() + self._period
+            await asyncio.sleep(self._sleep_seconds(due_at - self._period))
+            now = time.monotonic()
+            if slot is not None:
+                slot.heartbeat_at = now
+                slot.lag_seconds = max(now - due_at, 0.0)
+                slot.rss_bytes = rss_bytes()
+            service.publish()
+            self._look()
+            for line in service.faults.summaries(service.loop.time()):
+                logger.info("%s", line)
+
+    def _sleep_seconds(self, now: float) -> float:
+        return max(min(self._period, self._retirement.due_at - now), 0.0)
+
+    def _look(self) -> None:
+        """See whether it is time to be replaced."""
+        slot = self._slot
+        if slot is None:
+            return
+        now = time.monotonic()
+        reason = self._retirement.reason(self._service.stats.requests, slot.rss_bytes, now)
+        if reason:
+            self._retirement = Retirement(Limits(), luck=0.0, now=now)
+            self._service.requests_limit = self._retirement.requests
+            self._retire(reason)
