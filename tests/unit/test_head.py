@@ -189,6 +189,7 @@ def test_a_request_that_is_private_is_not_kept(lines: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: y" + END,
         b"HEAD / HTTP/1.1\r\nHost: x" + END,
         b"GET / HTTP/1.0\r\nHost: x" + END,
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close" + END,
