@@ -274,7 +274,7 @@ class ServerConfig(TlsSettings):
         self._check_binds()
         self._check_headers()
         for name, found in (
-            *service_faults(self, self.binds, self.workers),
+            *service_faults(self, self.binds, workers=self.workers, preload=self.preload),
             *proxy_faults(
                 self, root_path=self.root_path, trust_origin=self.origin("forwarded_allow_ips")
             ),

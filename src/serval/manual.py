@@ -43,8 +43,8 @@ def _lines() -> Iterator[str]:
         yield from _entry(one, "")
     yield from _tagged([(r"\-\-help", "Print a summary of the options and exit.")])
     yield from _section("COMMANDS", text.COMMANDS)
-    for command in SUBCOMMANDS:
-        yield from _command(command)
+    for word in SUBCOMMANDS:
+        yield from _command(word)
     yield from _section("ADMIN ENDPOINT", text.ADMIN_ENDPOINT)
     yield from _tagged(text.ADMIN_PATHS)
     yield from _section("RUNNING AS A SERVICE", text.SERVICE)

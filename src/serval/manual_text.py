@@ -70,6 +70,9 @@ SERVICE: Final = (
     "and remove its files; each worker becomes that user before it loads the application.",
     "As the first process of a container it needs no init beside it: it handles signals from the "
     "start and collects orphans.",
+    "Where PROMETHEUS_MULTIPROC_DIR names a directory for the application's own metrics, the "
+    "supervisor makes it, empties it before the first worker starts, and removes the live gauges "
+    "of workers that have died, as prometheus_client asks of a server.",
     "A pid file is not taken from a serval that is alive; one that names a dead process, or "
     "another program, is written over.",
 )
@@ -126,8 +129,8 @@ SIGNALS: Final = (
         "HUP",
         "Read the configuration and the application anew: new workers start, and the old ones end "
         "once those are ready. Where something is wrong with either, the old ones stay. Flags and "
-        "environment are those of the start; where to listen changes only with a restart, and so does "
-        "an application that was loaded with --preload.",
+        "environment are those of the start; where to listen changes only with a restart, and so "
+        "does an application that was loaded with --preload.",
     ),
     ("TTIN, TTOU", "One worker more, one worker less."),
 )

@@ -32,6 +32,7 @@ from serval.scoreboard import Scoreboard
 from serval.service_settings import parse_mode
 from serval.supervisor.actions import Replacement, Settings
 from serval.supervisor.loop import Entry, Supervisor
+from serval.supervisor.metric_files import metric_files
 from serval.supervisor.notify import service_manager
 from serval.supervisor.signals import SignalInbox
 from serval.version import __version__
@@ -88,6 +89,8 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
         _announce(config, listeners)
         scoreboard = Scoreboard(max(_SLOTS_PER_WORKER * config.workers, _LEAST_SLOTS))
         companions = _companions(config, listeners, scoreboard, stack)
+        if files := metric_files(os.environ, (identity.uid, identity.gid), scoreboard):
+            companions.append(files)
         app = preload_app(config) if config.preload else None
         inheritance = Inheritance(config, listeners, certificates, app)
         # What is loaded now stays: out of the collector's reach, its pages stay shared with the

@@ -107,7 +107,7 @@ def parse_mode(text: str) -> int:
 
 
 def service_faults(
-    settings: ServiceSettings, binds: tuple[Bind, ...], workers: int
+    settings: ServiceSettings, binds: tuple[Bind, ...], *, workers: int, preload: bool
 ) -> Iterator[tuple[str, str]]:
     """What contradicts itself: the name of a setting, and what is wrong, as the end of a sentence.
 
@@ -115,7 +115,11 @@ def service_faults(
         settings: What to look at.
         binds: Where the application listens.
         workers: How many worker processes there shall be.
+        preload: Whether the supervisor loads the application.
     """
+    for name in ("user", "group"):
+        if preload and getattr(settings, name):
+            yield name, "contradicts preload: the supervisor, which stays root, would run the code"
     yield from worker_faults(settings, workers)
     for name in ("umask", "uds_mode"):
         text = getattr(settings, name)
@@ -130,8 +134,12 @@ def service_faults(
         yield "admin_bind", "needs a supervisor, which workers 0 does without"
     if admin in binds and not (isinstance(admin, TcpBind) and admin.port == 0):
         yield "admin_bind", f"is {admin}, where the application listens"
-    if any(isinstance(bind, UnixBind) and not bind.is_abstract for bind in binds):
-        return
+    if not any(isinstance(bind, UnixBind) and not bind.is_abstract for bind in binds):
+        yield from _idle_socket_settings(settings)
+
+
+def _idle_socket_settings(settings: ServiceSettings) -> Iterator[tuple[str, str]]:
+    """What is said of Unix sockets where there are none."""
     for name, default in (("uds_mode", UDS_MODE), ("uds_owner", ""), ("uds_group", "")):
         if getattr(settings, name) != default:
             yield name, "is for Unix sockets, and bind names none; legal: bind unix:path"

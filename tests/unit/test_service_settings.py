@@ -69,6 +69,12 @@ def test_permissions_that_are_none_are_refused_by_name() -> None:
     assert refusal_of(bind=("unix:x",), uds_mode="x").startswith("uds_mode must be octal digits")
 
 
+@pytest.mark.parametrize("name", ["user", "group"])
+def test_who_stays_root_loads_no_application(name: str) -> None:
+    assert "contradicts preload" in refusal_of(preload=True, **{name: "www"})
+    assert ServerConfig(preload=False, **{name: "www"})  # type: ignore[arg-type]  # a text
+
+
 @pytest.mark.parametrize(
     "settings", [{"uds_mode": "600"}, {"uds_owner": "www"}, {"uds_group": "www"}]
 )
