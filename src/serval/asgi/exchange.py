@@ -6,7 +6,7 @@ bytes and its connection's events into messages.  Made by `worker/connection.py`
 
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from serval.asgi.disconnects import only_disconnects
 from serval.asgi.types import Message
@@ -54,7 +54,8 @@ class Peer(Enum):
     """What is known of the client's sending side."""
 
     PRESENT = auto()
-    LEFT = auto()  # sends no more, or shall be taken as gone; it may still read
+    DISMISSED = auto()  # is there, but the server stops: the application is told that it left
+    LEFT = auto()  # sends no more; it may still read
 
 
 class Framing(Enum):
@@ -77,6 +78,31 @@ _LOST: Final = Phase.LOST
 
 
 _NO_HEAD: Final = ResponseHead(b"", False, -1, None, False, 0)
+
+
+# Phases in which nothing more goes to the client, and what is said of errors in them.
+_WHEN_OVER: Final = {
+    Phase.DONE: "after its response",
+    Phase.BROKEN: "after its response was cut short",
+    Phase.LOST: "after its client had left",
+}
+_OVER: Final = frozenset(_WHEN_OVER)
+_NOT_BEGUN: Final = frozenset((Phase.WAITING, Phase.HEAD_HELD))
+
+_FAILED: Final = (500, "Internal Server Error")
+_STOPPING: Final = (503, "Service Unavailable")
+
+
+class Ending(NamedTuple):
+    """How an application ended.
+
+    Attributes:
+        fault: What was wrong, for the log; empty where nothing was.
+        excused: It ended because it was told that nobody waits for it any more.
+    """
+
+    fault: str
+    excused: bool
 
 
 class Lane(Protocol):
@@ -142,6 +168,7 @@ class Exchange:
     _chunks: list[bytes] | None = None
     _continue_due = False
     _plain = True  # nothing has come up that a plain response could not do
+    _told = False  # the application knows that it need not go on
     keep_alive = True
 
     def __init__(
@@ -178,8 +205,7 @@ class Exchange:
         """More of the request body has come."""
         self.received_bytes += len(data)
         self._continue_due = False  # it sends without being told to
-        assert self._chunks is not None
-        if self.phase is not Phase.DONE:
+        if self._chunks is not None and self.phase is not _DONE and not self._told:
             self._chunks.append(data)
 
     def body_ended(self) -> None:
@@ -187,9 +213,13 @@ class Exchange:
         self.input = Input.COMPLETE
 
     def peer_left(self) -> None:
-        """The client sends no more, or the server stops: tell the application it is gone."""
+        """The client sends no more: tell the application that it is gone."""
+        self._peer = Peer.LEFT
+
+    def dismiss(self) -> None:
+        """The server stops: tell the application that its client is gone."""
         if self._peer is Peer.PRESENT:
-            self._peer = Peer.LEFT
+            self._peer = Peer.DISMISSED
 
     def peer_lost(self) -> None:
         """The connection is gone: the client neither sends nor reads."""
@@ -212,20 +242,22 @@ class Exchange:
     async def receive(self) -> Message:
         """The next message for the application; waits where there is none."""
         while True:
-            if self.phase is Phase.DONE or self.phase is Phase.BROKEN:
+            if self._told or self.phase in _OVER:
                 return {"type": "http.disconnect"}
             if self.input is Input.COMPLETE:
                 self.input = Input.DELIVERED
                 return {"type": "http.request", "body": self._take_body(), "more_body": False}
-            if self.input is Input.ARRIVING and self._chunks and not self.lost:
+            if self.input is Input.ARRIVING and self._chunks:
                 body = self._take_body()
                 self._lane.body_wanted()
                 return {"type": "http.request", "body": body, "more_body": True}
             if self._peer is not Peer.PRESENT:
-                return {"type": "http.disconnect"}
+                self._told = True
+                continue
             if self.input is Input.ARRIVING:
                 self._ask_for_body()
-            await self._lane.input_changed()
+            if self._peer is Peer.PRESENT:  # writing 100 Continue may have shown the contrary
+                await self._lane.input_changed()
 
     async def send(self, message: Message) -> None:
         """Take a message of the application; waits while the client reads too slowly.
@@ -382,6 +414,8 @@ class Exchange:
             raise AppError(f"body is longer than its content-length: {excess} bytes cut off")
 
     def _body_complete(self) -> None:
+        if self.phase is _LOST:
+            return
         if self.framing is Framing.LENGTH and self._left_bytes:
             missing = self._left_bytes
             self._break()
@@ -408,13 +442,17 @@ class Exchange:
     def _hint(self, message: Message) -> None:
         if self.phase not in (Phase.WAITING, Phase.HEAD_HELD):
             return  # too late for an interim response; the specification lets us ignore it
-        hints = early_hints(message.get("links", ()))
+        if "links" not in message:
+            raise AppError("http.response.early_hint has no links")
+        hints = early_hints(message["links"])
         if self.request.http_version == "1.1":
             self._lane.write(hints)
             self._lane.flush()
 
     def _finish(self) -> None:
-        self.phase = Phase.DONE
+        if self.phase is _LOST:  # found out in writing the last of it
+            return
+        self.phase = _DONE
         if self.framing is Framing.CLOSE:
             self.keep_alive = False
         if not self._lane.corked:
@@ -430,48 +468,53 @@ class Exchange:
         if self.phase is _DONE:
             return
         if self.phase is _LOST:
+            self._told = True
             raise ClientDisconnected("the client has closed the connection")
         legal = " or ".join(_LEGAL[self.phase]) or "nothing"
         raise AppError(f"app sent {_type_of(message)} in phase {self.phase.name}; legal: {legal}")
 
     # The end of the application, told by the lane.
 
-    def app_ended(self, error: BaseException | None) -> str:
-        """The application has returned, or raised `error`: end the response if it did not.
-
-        Returns:
-            What was wrong, for the log, or an empty string where nothing was.
-        """
-        if error is not None and self.lost and only_disconnects(error):
+    def app_ended(self, error: BaseException | None) -> Ending:
+        """The application has returned, or raised `error`: end the response if it did not."""
+        excused = self._told and self.phase is not _DONE
+        if error is not None and self._told and only_disconnects(error):
             error = None
-        if self.phase is Phase.DONE:
-            return "" if error is None else "app raised after its response"
-        if self.phase is Phase.BROKEN:
-            return "" if error is None else "app raised; the response was cut short"
-        if self.lost:
-            return "" if error is None else "app raised after the client had left"
-        if self.phase in (Phase.WAITING, Phase.HEAD_HELD):
-            # What was held back is dropped: a response that was never begun can still be a 500.
-            self._answer_500()
-            return "app raised" if error is not None else "app returned without a response"
-        self._break()
-        return "app raised in mid-response" if error is not None else "app returned in mid-response"
+        if self.phase in _OVER:
+            when = _WHEN_OVER[self.phase]
+            return Ending("" if error is None else f"app raised {when}", excused)
+        if excused and self._peer is Peer.LEFT:
+            # It ended because its client did; whether that still reads, nobody can tell.
+            self._give_up()
+        elif self.phase in _NOT_BEGUN:
+            # What was held back is dropped: a response that was never begun can still be another.
+            self._answer(*(_STOPPING if excused else _FAILED))
+        else:
+            self._break()
+        if excused:
+            return Ending("" if error is None else "app raised once it was told to end", True)
+        verb = "returned" if error is None else "raised"
+        where = "in mid-response" if self.phase is Phase.BROKEN else "without a response"
+        return Ending(f"app {verb} {where}", False)
 
     def refuse(self, status: int, text: str) -> None:
-        """Answer in the application's stead, if it has not begun to; else cut the response short."""
-        if self.phase in (Phase.WAITING, Phase.HEAD_HELD):
+        """Answer in the application's stead, if it has not begun to; else cut it short."""
+        if self.phase in _NOT_BEGUN:
             self._answer(status, text)
-        elif self.phase is not Phase.DONE:
-            self._break()
+        elif self.phase not in _OVER:
+            self._give_up()
+        self._told = True  # whatever the application does now, it is not to blame
 
-    def _answer_500(self) -> None:
-        self._answer(500, "Internal Server Error")
+    def _give_up(self) -> None:
+        self.phase = _LOST
+        self.keep_alive = False
+        self._lane.break_off()
 
     def _answer(self, status: int, text: str) -> None:
         self._plain = self.keep_alive = False
         self._trailers = None
         self.status = status
-        self.framing = Framing.LENGTH
+        self.response_headers = ()
         self._head = response_head(status, ((b"content-type", b"text/plain; charset=utf-8"),))
         self.phase = Phase.HEAD_HELD
         self._body({"body": text.encode()})
@@ -485,7 +528,7 @@ _TAKE: Final[dict[str, Callable[[Exchange, Message], None]]] = {
 }
 
 _LEGAL: Final[dict[Phase, Iterable[str]]] = {
-    Phase.WAITING: ("http.response.start",),
+    Phase.WAITING: ("http.response.start", "http.response.early_hint"),
     Phase.HEAD_HELD: ("http.response.body",),
     Phase.STREAMING: ("http.response.body",),
     Phase.TRAILERS: ("http.response.trailers",),

@@ -70,18 +70,13 @@ class Referee:
             raise refusal("refused-by-h11", head, offset)
         return list(event.headers)
 
-    def read_body(self, data: bytes, offset: int) -> tuple[bytes, Headers | None]:
-        """The data in a piece of a chunked body, and the trailers if it is the last piece."""
+    def read_trailers(self, data: bytes, offset: int) -> Headers:
+        """The trailers in the end of a chunked body, from its last chunk on."""
         self._connection.receive_data(data)
-        pieces: list[bytes] = []
-        while True:
-            event = self._next_event(offset)
-            if type(event) is h11.Data:
-                pieces.append(bytes(event.data))
-            elif type(event) is h11.EndOfMessage:
-                return b"".join(pieces), list(event.headers)
-            else:
-                return b"".join(pieces), None
+        event = self._next_event(offset)
+        if type(event) is not h11.EndOfMessage:
+            raise refusal("refused-by-h11", data, offset)
+        return list(event.headers)
 
     def _next_event(self, offset: int) -> object:
         try:
@@ -337,38 +332,44 @@ class H1Protocol:
         return BodyReceived(piece)
 
     def _read_chunked_body(self, body: _ChunkedBody) -> RequestEvent | None:
-        while True:
-            data, start = self._data, self._start
-            end = self._checked_end(body.scanner)
-            if end == start:
-                self._check_eof()
-                return None
-            piece, trailers = body.referee.read_body(bytes(data[start:end]), self._origin + start)
-            self._consume(end)
-            if trailers is not None:
-                self._phase = _ENDED
-                self._reading = None
-                return RequestEnded(trailers)
-            if piece:
-                return BodyReceived(piece)
-
-    def _checked_end(self, scanner: ChunkScanner) -> int:
-        """How far the chunked body may be read; the trailer section goes by itself.
-
-        Raises:
-            PeerError: The next byte is wrong.  What stands before it is read first.
-        """
-        data, start = self._data, self._start
-        end = start
+        data, origin = self._data, self._origin
+        end = self._start
+        scanner = body.scanner
+        pieces: list[bytes] = []
         try:
-            while (after := scanner.advance(data, end, self._origin + end)) > end:
-                end = after
-                if scanner.part in (Part.TRAILERS, Part.DONE):
+            while scanner.part is not Part.TRAILERS:
+                part, begin = scanner.part, end
+                end = scanner.advance(data, begin, origin + begin)
+                if end == begin:
                     break
+                if part is Part.DATA:
+                    pieces.append(bytes(data[begin:end]))
         except PeerError:
-            if end == start:
+            # What stands before the fault is read first; it is found again after that.
+            if end == self._start:
                 raise
-        return end
+        if pieces or scanner.part is not Part.TRAILERS:
+            self._consume(end)
+            if pieces:
+                return BodyReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self._check_eof()
+            return None
+        self._consume(end)
+        return self._read_trailers(body)
+
+    def _read_trailers(self, body: _ChunkedBody) -> RequestEnded | None:
+        data, start = self._data, self._start
+        end = body.scanner.advance(data, start, self._origin + start)
+        if end == start:
+            self._check_eof()
+            return None
+        # The scanner has judged the framing; the fields are for h11 to read.
+        section = b"0\r\n" + bytes(data[start:end])
+        trailers = body.referee.read_trailers(section, self._origin + start)
+        self._consume(end)
+        self._phase = _ENDED
+        self._reading = None
+        return RequestEnded(trailers)
 
     def _check_eof(self) -> None:
         if self._eof:
