@@ -20,7 +20,7 @@ from serval.protocols.http1 import H1Protocol
 from serval.protocols.response import plain_response
 from serval.worker.deadlines import Wait
 from serval.worker.service import Service
-from serval.worker.wire import State, Wire
+from serval.worker.wire import HIGH_WATER_BYTES, State, Wire
 
 logger = logging.getLogger("serval.error")
 
@@ -37,6 +37,7 @@ _OPEN: Final = State.OPEN
 _IDLE: Final = State.IDLE
 _DONE: Final = Phase.DONE
 _ARRIVING: Final = Input.ARRIVING
+_TAKING: Final = frozenset((State.OPEN, State.DISCARDING))
 
 
 class HttpConnection(Wire):
@@ -114,34 +115,40 @@ class HttpConnection(Wire):
         self.begin(request, scope, plain=True)
         self.corked = False
         self.flush()
-        if self.exchange is None and self.state is _OPEN:
+        if self.exchange is None and self.state is _OPEN and not self.congested:
             self.state = _IDLE
             service.idle.restart(self, service.loop.time())
         else:
             self._settle()
 
     def peer_left(self) -> None:
-        """The peer will send no more; it may still be reading."""
-        self._ending = True
-        self._last_request_is_known()
+        """The end of the peer's input was read; it may still be reading ours."""
+        self._ending = self._eof = True
+        self._pause_reading()
         if self.exchange is not None:
+            self._last_request_is_known()
             self.exchange.peer_left()
             self._wake_receivers()
-            self._pause_reading()
             self._wait_for(None)
-        elif self.state is State.CLOSING:
-            self._pause_reading()
+        elif self.state is _OPEN and self.parser.has_trailing_data:
+            self.advance()
         else:
             self.close()
 
-    def peer_lost(self) -> None:
+    def peer_shut(self) -> None:
+        """The peer will send no more than what lies unread, since reading is paused."""
+        if self.exchange is not None and self.exchange.input is not _ARRIVING:
+            self.exchange.peer_left()
+            self._wake_receivers()
+
+    def peer_lost(self, cause: str = "client left") -> None:
         """The connection is broken, or was closed under us."""
         if self.state is State.CLOSED:
             return
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.peer_lost()
-            self._finished(exchange, "client left")
+            self._finished(exchange, cause)
         self.drop()
 
     def advance(self, data: bytes = b"") -> None:
@@ -153,37 +160,44 @@ class HttpConnection(Wire):
         if self.corked:
             return
         self.corked = True
+        at_rest = True
         try:
             if self.state is _OPEN or self.state is State.DISCARDING:
                 if data:
                     self.parser.receive_data(data)
-                self._take_events()
+                at_rest = self._take_events()
         except PeerError as error:
             self._refuse(error)
         finally:
             self.corked = False
         if self._out:
             self.flush()
-        self._settle()
+        if at_rest:
+            self._settle()
+        else:
+            self.service.loop.call_soon(self.advance)
 
-    def _take_events(self) -> None:
+    def _take_events(self) -> bool:
+        """Serve what has been read; False where there is more, and others shall have a turn."""
         parser = self.parser
         for _ in range(PIPELINE_COUNT):
             event = parser.next_event()
             if event is None:
-                return
+                return True
             if isinstance(event, RequestReceived):
                 self._begin(event)
                 if self.exchange is None and not parser.has_trailing_data:
-                    return
+                    return True
             else:
                 self._take_body(event)
             if self.exchange is None:
-                if self.state is not _OPEN and self.state is not State.DISCARDING:
-                    return
+                if self._out_bytes >= HIGH_WATER_BYTES:
+                    self.flush()
+                if self.congested or self.state not in _TAKING:
+                    return True
             elif self.exchange.input is not _ARRIVING:
-                return
-        self.service.loop.call_soon(self.advance)
+                return True
+        return False
 
     def _last_request_is_known(self) -> None:
         """Once nothing more is read, the last request that was read gets `Connection: close`."""
@@ -213,24 +227,34 @@ class HttpConnection(Wire):
         if self.exchange is not None:
             self._settle_body(self.exchange)
         elif self.state is _OPEN:
-            if self.parser.head_started:
-                if not self._reading:
-                    self._resume_reading()
-                if self._wait is not Wait.HEAD:
-                    self._wait_for(Wait.HEAD)
-            elif self._ending:
-                self.close()
-            else:
-                if not self._reading:
-                    self._resume_reading()
-                self.state = _IDLE
-                self._wait_for(Wait.KEEP_ALIVE)
+            self._settle_head()
         elif self.state is State.DISCARDING:
             self._resume_reading()
             if self._wait is not Wait.LINGER:
                 self._wait_for(Wait.LINGER)
         elif self.state is State.CLOSING:
             self.close()
+
+    def _settle_head(self) -> None:
+        if self.congested:
+            # Who asks for more and reads nothing gets no further answer.
+            self._pause_reading()
+            self._wait_for(None)
+        elif self.parser.head_started and not self._eof:
+            self._resume_reading()
+            if self._wait is not Wait.HEAD:
+                self._wait_for(Wait.HEAD)
+        elif self._ending:
+            self.close()
+        else:
+            self._resume_reading()
+            self.state = _IDLE
+            self._wait_for(Wait.KEEP_ALIVE)
+
+    def _all_sent(self) -> None:
+        super()._all_sent()
+        if self.state is _OPEN and self.exchange is None:
+            self.advance()
 
     def _settle_body(self, exchange: Exchange) -> None:
         if self._reading and exchange.input is _ARRIVING:
@@ -248,10 +272,12 @@ class HttpConnection(Wire):
         if self._amend is not None:
             self._amend(scope)
         if request.upgrade == b"websocket" and self.service.speaks_websocket:
-            self._detach()
-            self._hand_over(request, websocket_scope(scope))
-        else:
-            self.begin(request, scope)
+            self.flush()
+            if not self._has_unsent():  # else it is ignored, as RFC 9110 section 7.8 allows
+                self._detach()
+                self._hand_over(request, websocket_scope(scope))
+                return
+        self.begin(request, scope)
 
     def begin(self, request: RequestReceived, scope: Scope, *, plain: bool = False) -> None:
         """Call the application for a request that has been parsed; exactly once for each.
@@ -269,7 +295,8 @@ class HttpConnection(Wire):
             service.request_started(self, scope)
         if self._ending:
             self._last_request_is_known()
-            exchange.peer_left()
+            if self._eof:
+                exchange.peer_left()
         task = service.start(self._run(exchange, scope), service.context.copy())
         if self.exchange is exchange:
             if exchange.phase is _DONE:
@@ -287,21 +314,25 @@ class HttpConnection(Wire):
         self._settle()
 
     async def _run(self, exchange: Exchange, scope: Scope) -> None:
-        error: BaseException | None = None
         try:
             await self.service.app(scope, exchange.receive, exchange.send)
-        except BaseException as raised:
-            error = raised
-        if error is not None or exchange.phase is not _DONE:
+        except BaseException as error:
+            # Not kept beyond this clause: its traceback holds what the application was doing.
             self._app_ended(exchange, scope, error)
+        else:
+            if exchange.phase is not _DONE:
+                self._app_ended(exchange, scope, None)
 
     def _app_ended(self, exchange: Exchange, scope: Scope, error: BaseException | None) -> None:
-        wrong = exchange.app_ended(error)
-        if not wrong or (isinstance(error, asyncio.CancelledError) and self.service.draining):
+        ending = exchange.app_ended(error)
+        if not ending.fault:
             return
         if error is not None and error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next  # without our own frame
-        logger.error("%s: %s %a", wrong, scope["method"], scope["path"], exc_info=error)
+        if ending.excused:
+            logger.info("%s: %s %a: %a", ending.fault, scope["method"], scope["path"], error)
+        else:
+            logger.error("%s: %s %a", ending.fault, scope["method"], scope["path"], exc_info=error)
 
     def _next_request(self) -> None:
         self.parser.start_next_cycle()
@@ -360,7 +391,7 @@ class HttpConnection(Wire):
         """Cut the response short so that the peer can tell."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            self._finished(exchange, "response cut short")
+            self._finished(exchange, "client left" if exchange.lost else "response cut short")
             self._wake_receivers()
         self.flush()
         # Where only the end of the connection would tell the end of the body, a reset must.
@@ -391,13 +422,16 @@ class HttpConnection(Wire):
             late: The loop was held up, so that the peer's bytes may lie unread.
         """
         if wait is Wait.WRITE:
-            self.peer_lost()
+            self.peer_lost("client does not read")
             return
         self._wait = None
         if wait is Wait.KEEP_ALIVE and self.state is not _IDLE:
             return
-        if (late or wait is Wait.KEEP_ALIVE) and self._take_late_bytes():
-            return
+        if late or wait is Wait.KEEP_ALIVE:
+            self._wait_for(wait)  # begins anew, should there be bytes
+            if self._take_late_bytes():
+                return
+            self._wait_for(None)
         if wait is Wait.BODY or (wait is Wait.HEAD and self.parser.head_started):
             self._refuse(PeerError(HTTPStatus.REQUEST_TIMEOUT, f"{wait.name.lower()}-timeout"))
         else:
@@ -412,7 +446,6 @@ class HttpConnection(Wire):
         text = f"{error.status} {HTTPStatus(error.status).phrase}: {error.reason}"
         exchange = self.exchange
         if exchange is not None:
-            exchange.peer_left()
             exchange.refuse(error.status, text)
             self._wake_receivers()
             if self.exchange is exchange and exchange.phase is _DONE:
@@ -445,14 +478,14 @@ class HttpConnection(Wire):
     def disconnect(self) -> None:
         """Tell the running application that its client is gone, though it may not be."""
         if self.exchange is not None:
-            self.exchange.peer_left()
+            self.exchange.dismiss()
             self._wake_receivers()
 
     def abort(self) -> None:
-        """Cancel the running application and drop the connection."""
+        """Cancel the running application and end the connection."""
         if self.task is not None:
             self.task.cancel()
         if self.exchange is not None:
-            self.break_off()
+            self.exchange.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
         else:
             self.drop()

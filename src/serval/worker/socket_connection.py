@@ -112,7 +112,7 @@ class SocketConnection(HttpConnection):
             self.peer_lost()
         elif bits & PEER_SHUT:
             self._watch(self._interest & ~PEER_SHUT)
-            self.peer_left()
+            self.peer_shut()
 
     def _receive(self) -> bool:
         """Read once; whether there was anything, an end or an error included."""
@@ -176,11 +176,7 @@ class SocketConnection(HttpConnection):
             self._all_sent()
 
     def _set_reading(self, reading: bool) -> None:
-        # Without PEER_SHUT the peer's end has been read: there is nothing to wait for.
-        if reading and self._interest & PEER_SHUT:
-            self._watch(self._interest | READ)
-        else:
-            self._watch(self._interest & ~READ)
+        self._watch(self._interest | READ if reading else self._interest & ~READ)
 
     def _watch(self, interest: int) -> None:
         if interest != self._interest and self.state is not State.CLOSED:

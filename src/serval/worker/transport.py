@@ -136,10 +136,7 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
             return False
         poll = select.poll()
         poll.register(sock.fileno(), select.POLLIN)
-        if not poll.poll(0):
-            return False
-        self._wait_for(Wait.LINGER)  # where they are only half of a TLS record
-        return True
+        return bool(poll.poll(0))
 
     # The end.
 

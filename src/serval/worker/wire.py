@@ -43,9 +43,11 @@ class Wire(ABC):
         congested: The peer reads too slowly; `writable` waits.
         corked: Whoever set it will flush.
         connection_id: Its number in this process.
+        opened_at: When it came, in the time of the loop.
     """
 
     __slots__ = (
+        "_eof",
         "_flush_scheduled",
         "_out",
         "_out_bytes",
@@ -56,6 +58,7 @@ class Wire(ABC):
         "congested",
         "connection_id",
         "corked",
+        "opened_at",
         "scheme",
         "server",
         "service",
@@ -79,11 +82,13 @@ class Wire(ABC):
         self.state = State.OPEN
         self.congested = False
         self.connection_id = next(_ids)
+        self.opened_at = service.loop.time()
         self.corked = False
         self._flush_scheduled = False
         self._out: list[bytes | memoryview] = []
         self._out_bytes = 0
         self._reading = True
+        self._eof = False  # the end of the peer's input has been read
         self._wait: Wait | None = None
         self._writable: asyncio.Event | None = None
         service.opened(self)
@@ -192,7 +197,7 @@ class Wire(ABC):
             self._set_reading(False)
 
     def _resume_reading(self) -> None:
-        if not self._reading and self.state is not State.CLOSED:
+        if not self._reading and not self._eof and self.state is not State.CLOSED:
             self._reading = True
             self._set_reading(True)
 
@@ -210,6 +215,9 @@ class Wire(ABC):
 
     def _linger(self) -> None:
         """Close our side and let the peer read: an answer must not be lost to a reset."""
+        if self._eof:  # nothing can come that would be answered by one
+            self.close()
+            return
         self.state = State.LINGERING
         self._wait_for(Wait.LINGER)
         self.flush()
