@@ -8,7 +8,6 @@ from serval.protocols.frames import (
     close_reason,
     frame,
     sendable_code,
-    text_frame,
     unmask,
 )
 
@@ -25,7 +24,6 @@ from serval.protocols.frames import (
 )
 def test_a_frame_announces_its_length_in_the_shortest_form(size: int, head: bytes) -> None:
     assert frame(0x81, b"x" * size) == head + b"x" * size
-    assert text_frame(b"x" * size) == head + b"x" * size
 
 
 @pytest.mark.parametrize("size", [*range(10), WIDE_BYTES - 1, WIDE_BYTES, WIDE_BYTES + 1, 1027])

@@ -16,9 +16,10 @@ LIMITS = MessageLimits(message_bytes=1000, fragment_count=4)
 def events_of(protocol: WebSocketProtocol, pieces: Iterable[bytes]) -> list[Event]:
     events: list[Event] = []
     for piece in pieces:
-        protocol.receive_data(piece)
-        while (event := protocol.next_event()) is not None:
+        event = protocol.receive_data(piece)
+        while event is not None:
             events.append(event)
+            event = protocol.next_event()
     return events
 
 
@@ -98,13 +99,22 @@ def test_the_fast_path_is_taken_again_after_others_had_to_give_way() -> None:
 
 def test_events_are_parsed_one_at_a_time() -> None:
     protocol = WebSocketProtocol(LIMITS)
-    protocol.receive_data(text("a") + text("b"))
 
-    first = protocol.next_event()
-    protocol.receive_data(text("c"))
+    first = protocol.receive_data(text("a") + text("b"))
+    protocol.hold(text("c"))
+    protocol.hold(text("d")[:1])
+    protocol.hold(text("d")[1:])
 
-    assert [first, protocol.next_event(), protocol.next_event()] == ["a", "b", "c"]
-    assert protocol.next_event() is None
+    assert [first, *(protocol.next_event() for _ in range(4))] == ["a", "b", "c", "d", None]
+
+
+def test_bytes_may_be_held_while_a_partial_frame_is_with_wsproto() -> None:
+    protocol = WebSocketProtocol(LIMITS)
+
+    first = protocol.receive_data(text("ab")[:7])
+    protocol.hold(text("ab")[7:] + text("c"))
+
+    assert [first, protocol.next_event(), protocol.next_event()] == [None, "ab", "c"]
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,10 @@ def verdict(event: Event) -> object:
 
 def events_of(protocol: WebSocketProtocol, pieces: list[bytes]) -> Iterator[Event]:
     for piece in pieces:
-        protocol.receive_data(piece)
-        while (event := protocol.next_event()) is not None:
+        event = protocol.receive_data(piece)
+        while event is not None:
             yield event
+            event = protocol.next_event()
 
 
 def masked(payload: bytes, mask: bytes) -> bytes:

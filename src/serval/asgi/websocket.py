@@ -5,7 +5,6 @@ where there is nothing to do, and closes the transport once the line is down.
 """
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final
 
 from serval.asgi.denial import Denial
@@ -13,6 +12,7 @@ from serval.asgi.inbox import Inbox
 from serval.asgi.types import Message
 from serval.asgi.websocket_messages import (
     UNFINISHED,
+    Line,
     Phase,
     Sent,
     after,
@@ -31,16 +31,6 @@ from serval.protocols.websocket import Event, MessageLimits, WebSocketProtocol
 
 # What may arrive before the application has answered the handshake; then reading stops.
 EARLY_BYTES: Final = 65_536
-
-
-class Line(Enum):
-    """How far the connection has come."""
-
-    UP = auto()
-    CLOSING = auto()  # our close frame is out, the peer's is awaited
-    ENDING = auto()  # all is said; what the peer still sends is dropped, until it closes
-    DOWN = auto()  # both sides have said all: the transport may close
-    CUT = auto()  # a response ended early: the transport must break off, not end
 
 
 # The attributes of an Enum class cost three times a global; these are looked at for each message.
@@ -133,8 +123,10 @@ class WebSocketSession:
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the peer."""
         if (self.phase is OPEN and self.line is UP) or self.line is Line.CLOSING:
-            self._protocol.receive_data(data)
-            return self.parse()
+            if self._inbox.full and self.line is UP:
+                self._protocol.hold(data)
+                return b""
+            return self._take(self._protocol.receive_data(data))
         if self.line is UP:
             self._early += data
             self.full = len(self._early) >= EARLY_BYTES
@@ -152,19 +144,27 @@ class WebSocketSession:
 
     def parse(self) -> bytes:
         """Turn bytes that were received into messages, until the queue is full."""
+        if self._inbox.full and self.line is not Line.CLOSING:
+            self.full = True
+            return b""
+        return self._take(self._protocol.next_event())
+
+    def _take(self, event: Event | None) -> bytes:
+        """Take this event and those behind it, until the queue is full."""
         out = b""
         inbox = self._inbox
-        while not inbox.full or self.line is Line.CLOSING:
-            event = self._protocol.next_event()
+        while event is not None:
             if type(event) is str or type(event) is bytes:
                 if self.phase is OPEN and not inbox.full:
                     inbox.put(event)
-            elif event is not None:
-                out += self._control(event)
             else:
-                if self._peer_ended:
-                    self.disconnect(CloseCode.LOST)
+                out += self._control(event)
+            if inbox.full and self.line is not Line.CLOSING:
                 break
+            event = self._protocol.next_event()
+        else:
+            if self._peer_ended:
+                self.disconnect(CloseCode.LOST)
         self.full = inbox.full or self.fault is not None
         return out
 
@@ -347,8 +347,7 @@ class WebSocketSession:
             return b""
         early, self._early = bytes(self._early), bytearray()
         self.full = False
-        self._protocol.receive_data(early)
-        return self.parse()
+        return self._take(self._protocol.receive_data(early))
 
     def _close(self, message: Message) -> bytes:
         code, reason = close_of(message)

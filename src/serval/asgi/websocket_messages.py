@@ -1,4 +1,4 @@
-"""The messages of a WebSocket application: which is legal when, and what is in them.  Pure.
+"""The states and messages of a WebSocket session: which is legal when, what is in it.  Pure.
 
 `asgi/websocket.py` asks; every refusal is an `AppError` that comes out of the application's `send`.
 """
@@ -20,6 +20,16 @@ class Phase(Enum):
     DENYING = auto()
     OPEN = auto()
     CLOSED = auto()  # by the application: it may send no more
+
+
+class Line(Enum):
+    """How far the connection has come."""
+
+    UP = auto()
+    CLOSING = auto()  # our close frame is out, the peer's is awaited
+    ENDING = auto()  # all is said; what the peer still sends is dropped, until it closes
+    DOWN = auto()  # both sides have said all: the transport may close
+    CUT = auto()  # a response ended early: the transport must break off, not end
 
 
 class Sent(Enum):

@@ -30,13 +30,13 @@ from serval.protocols.frames import (
     FIN_BINARY,
     FIN_TEXT,
     RSV1,
+    TEXT_HEADS,
     CloseCode,
     CloseReceived,
     PingReceived,
     PongReceived,
     close_reason,
     frame,
-    text_frame,
     unmask,
 )
 
@@ -171,8 +171,8 @@ class _Referee(Extension):
 class WebSocketProtocol:
     """The frames of one connection after the handshake, the server's side.
 
-    Bytes go in by `receive_data`, events come out of `next_event` one at a time, so that a caller
-    whose queue is full can leave the rest unparsed.  The frame makers return bytes to send.
+    Bytes go in by `receive_data` or `hold`, events come out one at a time, so that a caller whose
+    queue is full can leave the rest unparsed.  The frame makers return bytes to send.
 
     Args:
         limits: What one message may cost.
@@ -208,8 +208,25 @@ class WebSocketProtocol:
         self._partial = bytearray()
         self._ended = False
 
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes from the peer; what comes after a close frame or a violation is dropped."""
+    def receive_data(self, data: bytes) -> Event | None:
+        """Take bytes from the peer, and return the next event, as `next_event` does.
+
+        What comes after a close frame or a violation is dropped.
+        """
+        if self._plain and not self._data:
+            # Nearly always one whole message.
+            event = self._plain_message(data, 0)
+            if event is not None:
+                if self._at < len(data):
+                    self._data = data
+                else:
+                    self._at = 0
+                return event
+        self.hold(data)
+        return self.next_event()
+
+    def hold(self, data: bytes) -> None:
+        """Take bytes from the peer, and leave them for a later `next_event`."""
         if self._ended:
             return
         if self._plain:
@@ -274,8 +291,8 @@ class WebSocketProtocol:
         except UnicodeDecodeError as exc:
             refused = _fault(CloseCode.BAD_PAYLOAD, exc)
         self._ended = True
+        self._plain = False
         self._data = b""
-        self._at = 0
         return refused
 
     def _give_way(self) -> None:
@@ -297,7 +314,7 @@ class WebSocketProtocol:
             for piece in self._frames.received_frames():
                 event = self._event_of(piece)
                 if event is not None:
-                    self._plain = self._at_border()
+                    self._plain = not self._ended and self._at_border()
                     return event
         except ParseFailed as exc:
             return self._violation(exc)
@@ -334,8 +351,7 @@ class WebSocketProtocol:
         self._partial += payload.encode() if isinstance(payload, str) else payload
         if not whole:
             return None
-        data = self._partial
-        self._partial = bytearray()
+        data, self._partial = self._partial, bytearray()
         return data.decode() if isinstance(payload, str) else bytes(data)
 
     def _violation(self, failure: ParseFailed) -> PeerError:
@@ -351,8 +367,8 @@ class WebSocketProtocol:
             UnicodeEncodeError: `text` has no UTF-8 form.
         """
         payload = text.encode()
-        if self._deflater is None:
-            return text_frame(payload)
+        if self._deflater is None and len(payload) < 126:
+            return TEXT_HEADS[len(payload)] + payload
         return self._message(FIN_TEXT, payload)
 
     def binary(self, data: bytes) -> bytes:

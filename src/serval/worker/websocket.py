@@ -162,6 +162,7 @@ class WebSocketConnection(WebSocketWire):
             service.tell(
                 RequestStarted(self.connection_id, self.lane, "GET", self.path, service.loop.time())
             )
+        service.watch()
         self._task = service.start(self._run(), service.context.copy())
 
     async def _run(self) -> None:

@@ -9,8 +9,8 @@ import logging
 from typing import Final
 
 from serval.asgi.types import Message
-from serval.asgi.websocket import Line, WebSocketSession
-from serval.asgi.websocket_messages import Phase
+from serval.asgi.websocket import WebSocketSession
+from serval.asgi.websocket_messages import Line, Phase
 from serval.config import ServerConfig
 from serval.protocols.frames import CloseCode
 from serval.protocols.heartbeat import Beat, Heartbeat
