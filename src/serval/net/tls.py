@@ -33,10 +33,9 @@ _REASONS: Final = {
     "BAD_DECRYPT": "the password is wrong",
     "NO_START_LINE": "it is no PEM file",
     "NO_CERTIFICATE_OR_CRL_FOUND": "there is no certificate in it",
-    "NO_CIPHER_MATCH": "no such cipher",
 }
 
-_Signature: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+_Signature: TypeAlias = tuple[tuple[int, int, int, int] | None, ...]
 
 _log = logging.getLogger("serval.error")
 
@@ -195,7 +194,7 @@ def _load_pair(
         reason = _reason(exc)
         if asked and not settings.ssl_keyfile_password:
             reason = "the key is encrypted; give ssl_keyfile_password"
-        elif exc.reason not in _REASONS:
+        elif getattr(exc, "reason", None) not in _REASONS:
             reason = "the password is wrong" if asked else _missing_part(files) or reason
         raise TlsError(f"cannot load {where}: {reason}") from exc
     except (OSError, ValueError) as exc:
@@ -233,7 +232,8 @@ def _check_readable(path: str, origin: str) -> None:
 
 
 def _reason(exc: ssl.SSLError) -> str:
-    return _REASONS.get(exc.reason or "", "") or exc.reason or str(exc)
+    code = getattr(exc, "reason", None) or ""  # absent where Python itself has found the fault
+    return _REASONS.get(code, "") or code or " ".join(map(str, exc.args))
 
 
 def _first_certificate(path: str) -> str:
@@ -255,12 +255,12 @@ def _signature_of(settings: TlsSettings) -> _Signature:
     return tuple(_identity(path) for path in (*paths, settings.ssl_ca_certs) if path)
 
 
-def _identity(path: str) -> tuple[int, int, int] | None:
+def _identity(path: str) -> tuple[int, int, int, int] | None:
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def _is_fresh(signature: _Signature, wall_now: float) -> bool:

@@ -159,7 +159,7 @@ class TlsHandshake:
     def _refuse(self, error: ssl.SSLError) -> None:
         """OpenSSL has told the peer; whoever left in the middle is not worth a line."""
         if not isinstance(error, ssl.SSLEOFError):
-            detail = (error.reason or "error").lower().replace("_", " ")
+            detail = (getattr(error, "reason", None) or "error").lower().replace("_", " ")
             if isinstance(error, ssl.SSLCertVerificationError):
                 detail += f" ({error.verify_message})"
             self._selector.service.refused(
