@@ -61,6 +61,49 @@ ADMIN_PATHS: Final = (
     ("POST /scale?workers=N", "N workers, until the next restart. Over a Unix socket only."),
 )
 
+PROXIES: Final = (
+    "Applications see the client and the scheme that a proxy tells, not the proxy's, where the "
+    "proxy is trusted. By default that is what connects from 127.0.0.1, ::1 or over a Unix socket; "
+    "--forwarded-allow-ips names others. Whether a peer is trusted is decided by its address, or "
+    "by the one that the PROXY protocol gives for it. Of anybody else every such header is left "
+    "as it is and believed in nothing.",
+    "A header can be trusted only if each proxy sets it or removes it: most pass on what a client "
+    "wrote into one that they do not know. Therefore only x-forwarded-for and x-forwarded-proto "
+    "are believed until --forwarded-headers names others.",
+)
+
+PROXY_HEADERS: Final = (
+    (
+        "x-forwarded-for",
+        "The client is the first address from the right, over all fields, that is not a trusted "
+        "proxy's; with --forwarded-allow-ips * it is the leftmost, and with --proxy-hops N the Nth "
+        "from the right. The walk ends at what is no address. Without a port the client's is 0.",
+    ),
+    (
+        "x-forwarded-proto",
+        "http, https, ws or wss, as the proxy next to the client saw it; anything else is ignored.",
+    ),
+    ("x-forwarded-host", "Takes the place of the Host header."),
+    (
+        "x-forwarded-prefix",
+        "The path that proxies have removed: the root path, in place of --root-path.",
+    ),
+    ("forwarded", "for, proto and host of RFC 7239, in place of the first three."),
+)
+
+TLS: Final = (
+    "With --ssl-certfile every address speaks TLS, and nothing is ever served without it: what "
+    "cannot be loaded stops the start with status 3, and plain HTTP is answered with 400. "
+    "Certificates and keys are read before the workers take on --user, so that only root need be "
+    "able to read them.",
+    "Files that have changed are taken up by the first handshake a second later, where the workers "
+    "may read them, and by SIGHUP. A pair that cannot be used is told in the log, and the one "
+    "before it stays. Connections that are open keep what they began with.",
+    "Applications find the extension tls in the scopes of requests and WebSockets, with the "
+    "certificate, the version and the cipher, and the certificate of the client where there is "
+    "one. A client whose certificate does not hold is refused in the handshake.",
+)
+
 SERVICE: Final = (
     "Under systemd, sockets that it passes (LISTEN_FDS) are served in place of the default "
     "address. A service of Type=notify is told of readiness, reloads, the stop and a line of "
@@ -96,8 +139,8 @@ access_log = false
 
 ENVIRONMENT: Final = (
     "Each setting is read from the variable that is given with it above. Of a list, commas stand "
-    "between the items, and line ends between the items of SERVAL_HEADER. An unknown variable "
-    "that begins with SERVAL_ is an error.",
+    "between the items, and line ends between the items of SERVAL_HEADER and "
+    "SERVAL_SSL_SNI. An unknown variable that begins with SERVAL_ is an error.",
     "A flag wins over a variable, a variable over one from an env file, and these over the "
     "configuration file. bind takes the place of host and port: of the sources that say where to "
     "listen, the strongest counts, and one source cannot give both.",
@@ -105,6 +148,10 @@ ENVIRONMENT: Final = (
 
 VARIABLES: Final = (
     ("SERVAL_CONFIG", "The configuration file, as with --config."),
+    (
+        "FORWARDED_ALLOW_IPS",
+        "The proxies to trust, where nothing else gives them.",
+    ),
     ("PORT", "The port, where neither a setting nor a file gives one or gives bind."),
     ("WEB_CONCURRENCY", "The number of workers, where nothing else gives it."),
 )
@@ -127,8 +174,8 @@ SIGNALS: Final = (
     ("QUIT", "Stop at once, without waiting for running requests."),
     (
         "HUP",
-        "Read the configuration and the application anew: new workers start, and the old ones end "
-        "once those are ready. Where something is wrong with either, the old ones stay. Flags and "
+        "Read the configuration, the certificates and the application anew: new workers start, and the old ones end "
+        "once those are ready. Where something is wrong with one of them, the old ones stay. Flags and "
         "environment are those of the start; where to listen changes only with a restart, and so "
         "does an application that was loaded with --preload.",
     ),
@@ -143,7 +190,10 @@ SIGNALS_NOTE: Final = (
 EXIT_STATUSES: Final = (
     (ExitStatus.OK, "It was stopped by a signal and ended in order."),
     (ExitStatus.USAGE, "A flag, a variable or a file is wrong; nothing was started."),
-    (ExitStatus.BOOT, "The application could not be loaded, or its lifespan startup failed."),
+    (
+        ExitStatus.BOOT,
+        "The application or a certificate could not be loaded, or the lifespan startup failed.",
+    ),
     (ExitStatus.CRASH_LOOP, "Workers died faster than it makes sense to replace them."),
     (ExitStatus.SHUTDOWN, "The application failed in its lifespan shutdown."),
     (ExitStatus.BIND, "A listening socket could not be opened."),
