@@ -174,9 +174,10 @@ SIGNALS: Final = (
     ("QUIT", "Stop at once, without waiting for running requests."),
     (
         "HUP",
-        "Read the configuration, the certificates and the application anew: new workers start, and the old ones end "
-        "once those are ready. Where something is wrong with one of them, the old ones stay. Flags and "
-        "environment are those of the start; where to listen changes only with a restart, and so "
+        "Read the configuration, the certificates and the application anew: new workers start, and "
+        "the old ones end once those are ready. Where something is wrong with one of them, the old "
+        "ones stay. Flags and environment are those of the start; where to listen changes only "
+        "with a restart, and so "
         "does an application that was loaded with --preload.",
     ),
     ("TTIN, TTOU", "One worker more, one worker less."),
