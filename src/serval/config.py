@@ -256,10 +256,11 @@ class ServerConfig(TlsSettings):
         for one in options_of(type(self)):
             if found := fault(one, getattr(self, one.name)):
                 raise ConfigError(f"{self._named(one.name)} {found}")
-        if self.threads == 1:
+        if self.threads == 1 and self.interface != "wsgi":
             raise ConfigError(
                 f"{self._named('threads')} is 1, and one thread is slower than none; "
-                "give 0 to serve on the event loop, or 2 and more"
+                "give 0 to serve on the event loop, or 2 and more (a WSGI application that stands "
+                "only one thread can have it with interface wsgi)"
             )
         if self.interface == "wsgi" and self.lifespan == "on":
             raise ConfigError(

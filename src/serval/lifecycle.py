@@ -7,7 +7,7 @@ and nothing is called.
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-Lane: TypeAlias = Literal["sync", "async"]
+Lane: TypeAlias = Literal["sync", "async", "thread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,7 @@ class RequestFinished:
     at: float
 
 
-LifecycleEvent: TypeAlias = (
-    ConnectionOpened | ConnectionClosed | RequestStarted | RequestFinished
-)
+LifecycleEvent: TypeAlias = ConnectionOpened | ConnectionClosed | RequestStarted | RequestFinished
 
 
 class LifecycleCollector(Protocol):

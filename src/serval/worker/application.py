@@ -7,17 +7,15 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from serval.asgi.types import ASGIApp
 from serval.config import ServerConfig
-from serval.errors import LoadError
-from serval.loader import load
+from serval.loader import LoadedApp, load
 
 logger = logging.getLogger("serval.error")
 
 _TASKS: Final = Path("/proc/self/task")  # proc(5): a directory for each thread, C's own included
 
 
-def load_app(config: ServerConfig) -> ASGIApp:
+def load_app(config: ServerConfig) -> LoadedApp:
     """Load the application of a configuration.
 
     Raises:
@@ -29,19 +27,13 @@ def load_app(config: ServerConfig) -> ASGIApp:
         app_dir=config.app_dir,
         interface=config.interface,
     )
-    if loaded.interface == "wsgi":
-        raise LoadError(
-            f"{config.app} is a WSGI application; these are served by threads, which this "
-            "version does not have yet"
-        )
     # What the import left behind lives as long as the process: the collector need not look.
     gc.collect()
     gc.freeze()
-    app: ASGIApp = loaded.app
-    return app
+    return loaded
 
 
-def preload_app(config: ServerConfig) -> ASGIApp:
+def preload_app(config: ServerConfig) -> LoadedApp:
     """Load it in the supervisor, for all workers; before the first fork.
 
     Raises:

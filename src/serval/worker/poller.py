@@ -12,12 +12,14 @@ READ: Final = 0x001
 WRITE: Final = 0x004
 BROKEN: Final = 0x008 | 0x010  # an error, or both directions shut; reported unasked
 PEER_SHUT: Final = 0x2000  # the peer has shut its sending side
+ONE_SHOT: Final = 0x40000000  # with an interest: tell once, then nothing until the next `modify`
 
 # kqueue(2); the values are the same on macOS and the BSDs, and the names absent on Linux.
 KQ_FILTER_READ: Final = -1
 KQ_FILTER_WRITE: Final = -2
 KQ_EV_ADD: Final = 1
 KQ_EV_DELETE: Final = 2
+KQ_EV_ONESHOT: Final = 0x10
 KEVENT: Final[Any] = getattr(select, "kevent", None)
 
 
@@ -71,14 +73,23 @@ class KqueuePoller:
         self.modify(fd, interest)
 
     def modify(self, fd: int, interest: int) -> None:
-        """Add and delete the filters in which the interests differ."""
+        """Add and delete the filters in which the interests differ; what tells once, add anew."""
         # A read filter tells of the peer's end of file only together with data, so PEER_SHUT
         # alone sees nothing: a client that leaves while reading is paused is noticed on resuming.
         before, self._interests[fd] = self._interests[fd], interest
         for bit, kind in ((READ, KQ_FILTER_READ), (WRITE, KQ_FILTER_WRITE)):
-            if (before ^ interest) & bit:
+            if interest & bit and interest & ONE_SHOT:
+                self._queue.control([KEVENT(fd, kind, KQ_EV_ADD | KQ_EV_ONESHOT)], 0)
+            elif (before ^ interest) & bit:
                 action = KQ_EV_ADD if interest & bit else KQ_EV_DELETE
-                self._queue.control([KEVENT(fd, kind, action)], 0)
+                self._change(KEVENT(fd, kind, action))
+
+    def _change(self, change: Any) -> None:
+        try:
+            self._queue.control([change], 0)
+        except FileNotFoundError:  # a filter that has told once is gone already
+            if change.flags != KQ_EV_DELETE:
+                raise
 
     def unregister(self, fd: int) -> None:
         """Delete what filters there are."""

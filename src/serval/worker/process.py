@@ -11,26 +11,27 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
 from serval.access_log import AccessLog, open_access_log
 from serval.asgi.lifespan import Lifespan
-from serval.asgi.types import ASGIApp
 from serval.config import ServerConfig
 from serval.errors import ExitStatus, LifespanShutdownError, StartupError
+from serval.loader import LoadedApp
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
 from serval.scoreboard import Slot, WorkerState
 from serval.worker.application import load_app
 from serval.worker.async_pool import AsyncPool
+from serval.worker.dump import Dump
+from serval.worker.lanes import flush_soon, open_lanes, runs_in_threads
 from serval.worker.loops import loop_factory
 from serval.worker.pulse import Pulse
 from serval.worker.service import Service
 from serval.worker.stops import Stops
-from serval.worker.sync_worker import SyncWorker
 
 logger = logging.getLogger("serval.error")
 
@@ -77,7 +78,7 @@ class Inheritance:
     config: ServerConfig
     listeners: Sequence[Listener]
     certificates: Certificates | None = None
-    app: ASGIApp | None = None
+    app: LoadedApp | None = None
 
 
 def run_worker(channel: Channel, inheritance: Inheritance) -> NoReturn:
@@ -122,6 +123,7 @@ class WorkerProcess:
         self._config = inheritance.config
         self._channel = channel
         self._slot = None if channel is None else channel.slot
+        self._dump = Dump()
 
     # Start.
 
@@ -130,10 +132,11 @@ class WorkerProcess:
         for number in (*stop_signals, signal.SIGQUIT):
             signal.signal(number, _raise_stop)
         self._report(WorkerState.BOOTING)
+        self._dump.listen()
         try:
-            app = self._inherited.app or load_app(self._config)
+            loaded = self._inherited.app or load_app(self._config)
             with asyncio.Runner(loop_factory=loop_factory(self._config.loop)) as runner:
-                return runner.run(self._main(app, stop_signals))
+                return runner.run(self._main(loaded, stop_signals))
         except _StopRequested:
             return ExitStatus.OK
         except StartupError as error:
@@ -144,13 +147,15 @@ class WorkerProcess:
         finally:
             self._report(WorkerState.STOPPED)
 
-    async def _main(self, app: ASGIApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
+    async def _main(self, loaded: LoadedApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log_loop_error)
-        pool = AsyncPool(self._config, app)
-        access_log = open_access_log(self._config, lambda flush: _soon(loop, flush))
+        pool = AsyncPool(self._config, loaded.app)
+        from_threads = runs_in_threads(self._config, loaded)
+        access_log = open_access_log(self._config, flush_soon(loop, from_threads=from_threads))
         service = pool.open(access_log=access_log)
         service.slot = self._slot
+        self._dump.service = service
         if self._config.admin_bind:
             service.measure()
         stops = Stops(
@@ -162,8 +167,8 @@ class WorkerProcess:
         )
         stops.listen((*stop_signals, signal.SIGQUIT))
         lifespan = Lifespan(
-            app,
-            self._config.lifespan,
+            loaded.app,
+            "off" if loaded.interface == "wsgi" else self._config.lifespan,
             startup_seconds=self._config.timeout_startup,
             shutdown_seconds=self._config.timeout_lifespan_shutdown,
             extensions={"serval": {"draining": service.farewell}},
@@ -173,25 +178,25 @@ class WorkerProcess:
         pool.set_lifespan_state(lifespan.state)
         service.context = lifespan.context
         try:
-            await self._serve(service, pool, stops)
+            await self._serve(loaded, service, pool, stops)
         finally:
             status = await self._shut_down(lifespan, access_log)
         return status
 
     # Serving.
 
-    async def _serve(self, service: Service, pool: AsyncPool, stops: Stops) -> None:
+    async def _serve(
+        self, loaded: LoadedApp, service: Service, pool: AsyncPool, stops: Stops
+    ) -> None:
         inherited = self._inherited
-        sync_worker = SyncWorker(
-            service, inherited.listeners, pool, certificates=inherited.certificates
-        )
-        sync_worker.start()
+        lanes = open_lanes(loaded, service, inherited.listeners, pool, inherited.certificates)
+        lanes.start()
         beat = asyncio.create_task(Pulse(service, self._slot, self._retire).run())
         self._report(WorkerState.READY)
         try:
             await stops.stopping.wait()
             self._report(WorkerState.DRAINING)
-            sync_worker.stop_accepting()
+            lanes.stop_accepting()
             if stops.yields:
                 service.last_request_seconds = LAST_REQUEST_SECONDS
             pool.request_stop()
@@ -199,7 +204,7 @@ class WorkerProcess:
         finally:
             beat.cancel()
             service.publish()
-            sync_worker.close()
+            lanes.close()
 
     def _retire(self, reason: str) -> None:
         """Ask for a replacement, and serve on until told to stop."""
@@ -247,10 +252,6 @@ class WorkerProcess:
 def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What asyncio would log by itself, under our logger."""
     logger.error("%s", context.get("message", "event loop"), exc_info=context.get("exception"))
-
-
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    loop.call_soon(call)
 
 
 def _raise_stop(signum: int, frame: object) -> NoReturn:

@@ -6,12 +6,13 @@ the thread of `loop` may touch it.
 
 import asyncio
 import contextvars
+import copy
 import logging
 import math
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from serval.access_log import AccessLog
 from serval.asgi.exchange import Exchange
@@ -36,6 +37,8 @@ from serval.scoreboard import CONNECTIONS, IN_FLIGHT, REJECTED, REQUESTS, WEBSOC
 from serval.worker.deadlines import Deadlines, Wait
 from serval.worker.eager import TaskStarter
 from serval.worker.meter import Meter
+from serval.worker.shared_counts import SharedFaultLog, SharedMeter
+from serval.worker.shared_waits import SharedSweeper
 from serval.worker.sweeper import Sweeper
 
 logger = logging.getLogger("serval.error")
@@ -47,6 +50,14 @@ CLIENT_LEFT: Final = 499
 # Routes whose mistakes are remembered, so that each is logged once and not per request.
 WARNED_COUNT: Final = 1024
 TEMPLATES_COUNT: Final = 256
+# What the access log is told of a request that could not be read.
+_UNREAD: Final[Scope] = {
+    "method": "-",
+    "raw_path": b"-",
+    "query_string": b"",
+    "http_version": "1.1",
+    "headers": [],
+}
 
 
 class ServedConnection(Protocol):
@@ -92,6 +103,16 @@ class Stats:
     rejected: int = 0
 
 
+class Counts(NamedTuple):
+    """What a worker shows to the supervisor of one of its parts."""
+
+    requests: int
+    in_flight: int
+    connections: int
+    websockets: int
+    rejected: int
+
+
 class Service:
     """One application, served on one event loop.
 
@@ -117,6 +138,7 @@ class Service:
     __slots__ = (
         "_emptied",
         "_starter",
+        "_further",
         "_templates",
         "_warned",
         "access_log",
@@ -212,8 +234,45 @@ class Service:
         self._emptied: asyncio.Event | None = None
 
     # Connections and tasks.
+        self._further: Callable[[], Counts] | None = None
 
     def opened(self, connection: ServedConnection) -> None:
+    # Several threads.
+
+    def share(self, sweeper: SharedSweeper, further: Callable[[], Counts]) -> None:
+        """Become a service that others are siblings of, before there is any connection.
+
+        Args:
+            sweeper: Takes the place of ours; any thread may start and stop waits.
+            further: What the siblings have counted.
+        """
+        self.sweeper = sweeper
+        self.idle = sweeper.deadlines[Wait.KEEP_ALIVE]
+        self.faults = SharedFaultLog()
+        self._further = further
+        if self.meter is not None:
+            self.meter = SharedMeter(time.monotonic())
+
+    def sibling(
+        self, loop: asyncio.AbstractEventLoop, connections: set[ServedConnection]
+    ) -> "Service":
+        """The same service for another thread; what must not be shared, it has of its own.
+
+        Args:
+            loop: That thread's.
+            connections: Where to keep those that are open.
+        """
+        other = copy.copy(self)
+        other.loop = loop
+        other.connections = connections
+        other.tasks = set()
+        other.stats = Stats()
+        other.slot = None
+        other.date_is_stale = True
+        other._starter = TaskStarter(loop)
+        other._emptied = None
+        return other
+
         """A connection has come."""
         self.connections.add(connection)
 
@@ -284,6 +343,11 @@ class Service:
         if self.tasks:  # what is being served will want the time of its end
             self.renew_date()
         else:
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is being served, nor was a moment ago."""
+        return self.date_is_stale and not self.tasks
+
             self.date_is_stale = True
 
     def measure(self) -> None:
@@ -293,7 +357,9 @@ class Service:
 
     def publish(self) -> None:
         """Show the counters to the supervisor."""
-        if self.slot is not None:
+        if self._further is not None:
+            self._publish_all(self._further())
+        elif self.slot is not None:
             counters = self.slot.counters
             counters[REQUESTS] = self.stats.requests
             counters[IN_FLIGHT] = len(self.tasks)
@@ -309,6 +375,22 @@ class Service:
 
     def request_started(self, source: RequestSource, scope: Scope) -> None:
         """The application is about to be called."""
+    def _publish_all(self, further: Counts) -> None:
+        """The same together with what siblings have counted."""
+        if self.slot is None:
+            return
+        requests = self.stats.requests + further.requests
+        counters = self.slot.counters
+        counters[REQUESTS] = requests
+        counters[IN_FLIGHT] = len(self.tasks) + further.in_flight
+        counters[CONNECTIONS] = len(self.connections) + further.connections
+        counters[WEBSOCKETS] = self.stats.websockets + further.websockets
+        counters[REJECTED] = self.stats.rejected + further.rejected
+        if requests >= self.requests_limit:
+            self.limit_reached()
+        if self.meter is not None:
+            self.meter.show(self.slot, time.monotonic())
+
         if self.lifecycle is not None:
             self.tell(
                 RequestStarted(
@@ -368,6 +450,21 @@ class Service:
         """Log a mistake of the application the first time that it is seen."""
         if key in self._warned:
             return
+    def refusal_sent(
+        self, client: Address | None, scheme: str, error: PeerError, sent_bytes: int
+    ) -> None:
+        """A request that has no scope, since it was refused before, was answered."""
+        if self.access_log is not None:
+            self.access_log.record(
+                {**_UNREAD, "client": client, "scheme": scheme},
+                status=error.status,
+                sent_bytes=sent_bytes,
+                received_bytes=0,
+                seconds=0.0,
+                headers=(),
+                cause=error.reason,
+            )
+
         if len(self._warned) >= WARNED_COUNT:
             self._warned.clear()
         self._warned.add(key)

@@ -73,6 +73,7 @@ class SyncWorker:
         listeners: Sockets to accept from; shared with other workers.
         pool: Takes the connections that become WebSockets.
         certificates: What to speak TLS with; None for plain connections.
+        adopt: Serves the plain connections in our stead.
     """
 
     __slots__ = (
@@ -93,13 +94,14 @@ class SyncWorker:
         pool: AsyncPool,
         *,
         certificates: Certificates | None = None,
+        adopt: Admit | None = None,
     ) -> None:
         self.service = service
         self.pool = pool
         self.poller = create_poller()
         self.accepted = 0
         # What each accepted socket goes through, the last first.
-        self.admit: Admit = self.adopt
+        self.admit: Admit = adopt or self.adopt
         if certificates is not None:
             self.admit = TlsDesk(self, certificates).admit
         if service.config.proxy_protocol != "off":

@@ -1,0 +1,164 @@
+"""An HTTP connection that any thread of a pool may serve, one at a time.
+
+Whoever has claimed it from the pool owns it, and nobody else touches it, until it is
+released or closed.  Only `expired`, `leave`, `drain`, `disconnect` and `abort` are called by the
+main thread without a claim; they find out who has it.
+"""
+
+import socket
+from abc import abstractmethod
+from contextlib import suppress
+from typing import ClassVar, Protocol
+
+from serval.asgi.types import Address, Scope
+from serval.lifecycle import Lane
+from serval.protocols.events import RequestReceived
+from serval.worker.deadlines import Wait
+from serval.worker.poller import ONE_SHOT
+from serval.worker.socket_connection import Selector, SocketConnection
+from serval.worker.wire import State
+
+
+class Seat(Selector, Protocol):
+    """A thread, as the connections that it serves see it.
+
+    The main thread calls these for a connection that it cannot claim, since the thread has.
+    """
+
+    def expired(self, connection: "PooledConnection", wait: Wait, *, late: bool) -> None:
+        """A wait of the connection is over."""
+
+    def disconnect(self, connection: "PooledConnection") -> None:
+        """Tell the application that its client is gone."""
+
+    def abort(self, connection: "PooledConnection") -> None:
+        """Cancel what runs, as far as it can be."""
+
+
+class Owner(Protocol):
+    """The pool, as its connections see it."""
+
+    @property
+    def desk(self) -> Seat:
+        """The seat of those that wait."""
+
+    def claim(self, connection: "PooledConnection") -> bool:
+        """Own a connection that waits; False where somebody else owns it."""
+
+    def release(self, connection: "PooledConnection") -> None:
+        """Own it no more."""
+
+    def forget(self, sock: socket.socket) -> None:
+        """Watch its socket no more."""
+
+
+class PooledConnection(SocketConnection):
+    """A connection whose socket waits in the pool's poller while nobody serves it.
+
+    Attributes:
+        threads: The pool.
+        seat: Who serves it, or did last.
+        is_housed: Its socket is watched by its seat alone, for as long as the application runs.
+    """
+
+    __slots__ = ("_lives_on", "is_housed", "seat", "threads")
+
+    lane: ClassVar[Lane] = "thread"
+
+    def __init__(
+        self,
+        threads: Owner,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "http",
+    ) -> None:
+        self.threads = threads
+        self.seat = threads.desk
+        self.is_housed = False
+        self._lives_on = True
+        super().__init__(threads.desk, sock, client, server, scheme=scheme)
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request will be taken after the running one."""
+        return self._lives_on and self.service.keeps_alive
+
+    @keep_alive.setter
+    def keep_alive(self, lives_on: bool) -> None:
+        self._lives_on = lives_on
+
+    @abstractmethod
+    def serve(self, seat: Seat, bits: int) -> None:
+        """The socket is ready for what `bits` say; the seat's thread has claimed it."""
+
+    @property
+    def interest(self) -> int:
+        """What the pool's poller shall watch for."""
+        return self._interest | ONE_SHOT
+
+    @property
+    def fd(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
+
+    def sit(self, seat: Seat) -> None:
+        """Be served by that thread from now on."""
+        self.seat = self._worker = seat
+        self.service = seat.service
+
+    # By the main thread, without a claim.
+
+    def expired(self, wait: Wait, *, late: bool) -> None:
+        """A wait of this connection has lasted as long as it may."""
+        if self.threads.claim(self):
+            self.sit(self.threads.desk)
+            # Late: where every thread is busy, the peer's bytes lie unread.
+            self.end_wait(wait, late=True)
+            self.threads.release(self)
+        else:
+            self.seat.expired(self, wait, late=late)
+
+    def leave(self) -> None:
+        """Nothing to do: the pool tells the services."""
+
+    def unblock(self) -> None:
+        """Let whoever waits for the peer wait no more: reading and writing end."""
+        with suppress(OSError):  # it is closed already, or the peer has
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    # By whoever has claimed it.
+
+    def end_wait(self, wait: Wait, *, late: bool) -> None:
+        """Do what follows from the end of a wait."""
+        super().expired(wait, late=late)
+        if self._wait is None and self.state is State.IDLE:
+            self._wait_for(Wait.KEEP_ALIVE)  # its bytes are in the socket; a thread will come
+
+    def begin_drain(self) -> None:
+        """Take no request after those already read; close if there is none."""
+        super().drain()
+
+    def _take_late_bytes(self) -> bool:
+        """Whether there is something to read; whoever is woken by it will."""
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK))
+        except self._not_ready:
+            return False
+        except OSError:
+            return False
+
+    def _watch(self, interest: int) -> None:
+        if self.is_housed:
+            super()._watch(interest)
+        elif self.state is not State.CLOSED:
+            self._interest = interest  # until it is released
+
+    def _close_wire(self, *, reset: bool) -> None:
+        self.threads.forget(self._sock)
+        super()._close_wire(reset=reset)
+
+    def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
+        self.threads.forget(self._sock)
+        super()._hand_over(request, scope)

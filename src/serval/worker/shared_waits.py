@@ -1,0 +1,101 @@
+"""Deadlines of connections that several threads serve: started anywhere, swept on one loop.
+
+The one lock guards the queues for a few dictionary operations at a time and is never held while
+anything else is called.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from typing import TypeVar
+
+from serval.worker.deadlines import Deadlines, Wait, WaitQueue
+from serval.worker.sweeper import TICK_SECONDS, Sweeper, Waiting
+
+Item = TypeVar("Item")
+
+
+class SharedQueue(WaitQueue[Item]):
+    """A queue that any thread may call."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, seconds: float, lock: threading.Lock) -> None:
+        super().__init__(seconds)
+        self._lock = lock
+
+    def start(self, item: Item, now: float) -> None:
+        """Let `item` wait from `now` on, also where it was waiting before."""
+        with self._lock:
+            self._started_at.pop(item, None)
+            self._started_at[item] = now
+
+    restart = start
+
+    def stop(self, item: Item) -> None:
+        """End the wait of `item`, if there is one."""
+        with self._lock:
+            self._started_at.pop(item, None)
+
+    def next_at(self) -> float | None:
+        """When the oldest wait expires, or None where nothing can."""
+        with self._lock:
+            return super().next_at()
+
+    def take_expired(self, now: float) -> list[Item]:
+        """Remove and return every item whose wait is over, oldest first."""
+        with self._lock:
+            return super().take_expired(now)
+
+    def retry(self, item: Item, now: float) -> None:
+        """Let `item`, whose wait is over, come up again with the next sweep."""
+        with self._lock:
+            others = {**self._started_at}
+            self._started_at.clear()
+            self._started_at[item] = now - self.seconds + TICK_SECONDS
+            self._started_at.update(others)
+
+
+class SharedDeadlines(Deadlines[Waiting]):
+    """One shared queue for each kind of wait."""
+
+    __slots__ = ()
+
+    queues: dict[Wait, SharedQueue[Waiting]]  # type: ignore[assignment]  # one that is narrower
+
+    def __init__(self, seconds: dict[Wait, float]) -> None:
+        super().__init__(seconds)
+        lock = threading.Lock()
+        for wait in Wait:
+            self.queues[wait] = SharedQueue(seconds.get(wait, 0.0), lock)
+
+
+class SharedSweeper(Sweeper):
+    """Starts and ends waits for any thread; the sweeps run on the loop, and so does `expired`."""
+
+    __slots__ = ()
+
+    deadlines: SharedDeadlines
+
+    def __init__(self, deadlines: SharedDeadlines, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(deadlines, loop)
+
+    def start(self, wait: Wait, item: Waiting) -> None:
+        """Let `item` wait from now on."""
+        queue = self._queues[wait]
+        # Not the loop's time: uvloop's stands still while that loop sleeps.
+        now = time.monotonic()
+        queue.start(item, now)
+        if queue.seconds and now + queue.seconds < self._armed_at:
+            self._loop.call_soon_threadsafe(self._arm_earlier, now + queue.seconds)
+
+    def retry(self, wait: Wait, item: Waiting) -> None:
+        """Let `expired` of an item be called again soon.  Thread of the loop only."""
+        now = time.monotonic()
+        self.deadlines.queues[wait].retry(item, now)
+        self._arm_earlier(now + TICK_SECONDS)
+
+    def _arm_earlier(self, at: float) -> None:
+        if at < self._armed_at and self._armed_at != -math.inf:
+            self._arm(at)

@@ -1,0 +1,282 @@
+"""Connections that are served by threads: who may touch which, and how they all end.
+
+One poller holds every connection that waits, each armed for one event, so that the kernel wakes one
+thread for it.  `members` says who owns a connection: taking it out there claims it, putting it back
+and arming it releases it.  The pool is built, drained and closed by the main thread; `claim`,
+`release`, `forget`, `replace` and `settled` may be called by any.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, TypeAlias, cast
+
+from serval.asgi.types import Address
+from serval.worker.async_pool import AsyncPool
+from serval.worker.deadlines import Wait
+from serval.worker.poller import READ, Poller, create_poller
+from serval.worker.pooled_connection import PooledConnection
+from serval.worker.service import Counts, ServedConnection, Service
+from serval.worker.shared_waits import SharedDeadlines, SharedSweeper
+from serval.worker.socket_connection import Ready
+from serval.worker.wire import State
+
+logger = logging.getLogger("serval.error")
+
+# How long the threads may take to see that they shall end.
+JOIN_SECONDS: Final = 1.0
+
+Connect: TypeAlias = Callable[
+    ["ThreadPool", socket.socket, Address | None, Address | None, str], PooledConnection
+]
+
+
+class PoolSeat:
+    """A thread, as the connections that it serves see it; the pool watches their sockets."""
+
+    def __init__(self, threads: "ThreadPool", service: Service) -> None:
+        self.threads = threads
+        self.service = service
+        self.pool: AsyncPool = threads.pool
+        self.poller: Poller = threads.poller
+
+    def watch(self, sock: socket.socket, member: Ready) -> None:
+        """The pool does, once the connection is released."""
+
+    def forget(self, sock: socket.socket) -> None:
+        """The pool does, when the connection closes."""
+
+    def expired(self, connection: PooledConnection, wait: Wait, *, late: bool) -> None:
+        """A wait of a connection that a thread has claimed is over.  Main thread."""
+        self.threads.retry(connection, wait)
+
+    def disconnect(self, connection: PooledConnection) -> None:
+        """Tell the application that its client is gone.  Main thread."""
+
+    def abort(self, connection: PooledConnection) -> None:
+        """Cancel what runs on a connection that a thread has claimed.  Main thread."""
+        connection.unblock()
+
+
+class PoolThread(ABC):
+    """A thread of a pool: takes one event at a time and serves the connection that it is for."""
+
+    def __init__(self, threads: "ThreadPool", number: int) -> None:
+        self.threads = threads
+        self.number = number
+        self._thread = threading.Thread(target=self._live, name=f"serval-{number}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end of the thread, so long; whether it has ended."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    @property
+    @abstractmethod
+    def service(self) -> Service:
+        """What this thread serves."""
+
+    @abstractmethod
+    def run(self) -> None:
+        """Serve until the pool has closed."""
+
+    @abstractmethod
+    def successor(self) -> "PoolThread":
+        """A thread to take the place of this one, which has died."""
+
+    def _live(self) -> None:
+        try:
+            self.run()
+        except BaseException:
+            logger.critical("thread %d died and is replaced", self.number, exc_info=True)
+            self.threads.replace(self)
+
+
+class ThreadPool:
+    """The connections of all threads, and the threads.
+
+    Attributes:
+        front: The service of the main thread.
+        pool: Takes what the threads will not serve.
+        poller: Where connections wait, each armed for one event.
+        members: Those that wait, by descriptor.
+        connections: All that are open, claimed or not.
+        desk: The seat of those that wait.
+        is_closed: The threads shall end.
+
+    Args:
+        connect: Makes a connection of an accepted socket.
+    """
+
+    def __init__(self, front: Service, pool: AsyncPool, connect: Connect) -> None:
+        self.front = front
+        self.pool = pool
+        self.poller: Poller = create_poller()
+        self.members: dict[int, PooledConnection] = {}
+        self.connections: set[PooledConnection] = set()
+        self.is_closed = False
+        self._connect = connect
+        self._threads: list[PoolThread] = []
+        self._retired: list[Service] = []
+        waits = {wait: queue.seconds for wait, queue in front.sweeper.deadlines.queues.items()}
+        self._sweeper = SharedSweeper(SharedDeadlines(waits), front.loop)
+        front.share(self._sweeper, self._count)
+        self.desk = PoolSeat(self, self.sibling(front.loop))
+
+    # The threads.
+
+    def start(self, threads: Sequence[PoolThread]) -> None:
+        """Let these threads serve."""
+        self.front.opened(self)
+        self._threads += threads
+        for thread in threads:
+            thread.start()
+
+    def replace(self, dead: PoolThread) -> None:
+        """Let another thread take the place of one that has died.  Any thread."""
+        if self.is_closed:
+            return
+        successor = dead.successor()
+        self._retired.append(dead.service)
+        self._threads[self._threads.index(dead)] = successor
+        successor.start()
+
+    def close(self) -> None:
+        """End the threads; those that the application does not let go are left behind."""
+        self.is_closed = True
+        # A pipe whose other end is closed can be read for ever: every thread is woken by it.
+        bell, other_end = os.pipe()
+        os.close(other_end)
+        self.poller.register(bell, READ)
+        end_at = time.monotonic() + JOIN_SECONDS
+        left = sum(
+            not thread.join(max(end_at - time.monotonic(), 0.0)) for thread in self._threads
+        )
+        if left:
+            logger.warning("%d threads are still in the application and are abandoned", left)
+            return
+        self.poller.close()
+        os.close(bell)
+
+    def _services(self) -> list[Service]:
+        """Every service whose counters count, but the front's."""
+        return [self.desk.service, *self._retired, *(thread.service for thread in self._threads)]
+
+    def sibling(self, loop: asyncio.AbstractEventLoop) -> Service:
+        """The front's service for a thread with that loop, to be told of the pool's connections."""
+        return self.front.sibling(loop, cast("set[ServedConnection]", self.connections))
+
+    def _count(self) -> Counts:
+        services = self._services()
+        return Counts(
+            requests=sum(service.stats.requests for service in services),
+            in_flight=len(self.connections) - len(self.members),
+            connections=len(self.connections) - 1,  # the front counts the pool as one
+            websockets=0,
+            rejected=sum(service.stats.rejected for service in services),
+        )
+
+    # Who owns a connection.
+
+    def adopt(
+        self,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "http",
+    ) -> PooledConnection:
+        """Take an accepted socket.  Main thread."""
+        sock.setblocking(False)
+        connection = self._connect(self, sock, client, server, scheme)
+        if self.front.draining:
+            connection.begin_drain()
+        if connection.state is not State.CLOSED:
+            fd = sock.fileno()
+            self.members[fd] = connection
+            self.poller.register(fd, connection.interest)
+        return connection
+
+    def claim(self, connection: PooledConnection) -> bool:
+        """Own a connection that waits; False where somebody else owns it."""
+        fd = connection.fd
+        if fd < 0 or self.members.get(fd) is not connection:
+            return False
+        found = self.members.pop(fd, None)
+        if found is connection:
+            return True
+        if found is not None:  # it was closed since, and another one has its descriptor
+            self.release(found)
+        return False
+
+    def release(self, connection: PooledConnection) -> None:
+        """Own a connection no more: whichever thread comes first will serve its next event."""
+        if connection.service.draining:
+            connection.begin_drain()
+        if connection.state is not State.CLOSED:
+            fd = connection.fd
+            # In this order: once it is armed, another thread may look for it at once.
+            self.members[fd] = connection
+            self.poller.modify(fd, connection.interest)
+
+    def forget(self, sock: socket.socket) -> None:
+        """Watch the socket of a claimed connection no more; before it is closed or given away."""
+        with suppress(FileNotFoundError):  # it was not yet, where it is refused as it comes
+            self.poller.unregister(sock.fileno())
+
+    def retry(self, connection: PooledConnection, wait: Wait) -> None:
+        """A wait is over of a connection that has just been claimed: look again soon."""
+        if connection.state is not State.CLOSED:
+            self._sweeper.retry(wait, connection)
+
+    # The end; main thread.  To the front service, all this is one connection.
+
+    def leave(self) -> None:
+        """Let the next response of each connection be its last."""
+        for service in self._services():
+            service.keeps_alive = False
+
+    def drain(self) -> None:
+        """Close what is idle, let run what runs, take nothing new."""
+        for service in self._services():
+            service.keeps_alive = False
+            service.draining = True
+        for connection in list(self.connections):
+            if self.claim(connection):
+                connection.sit(self.desk)
+                self.release(connection)
+        self._check_settled()
+
+    def disconnect(self) -> None:
+        """Tell running applications that their clients are gone."""
+        for connection in list(self.connections):
+            connection.seat.disconnect(connection)
+
+    def abort(self) -> None:
+        """Drop what waits, and cancel what runs as far as it can be."""
+        for connection in list(self.connections):
+            if self.claim(connection):
+                connection.sit(self.desk)
+                connection.drop()
+            else:
+                connection.seat.abort(connection)
+        self._check_settled()
+
+    def settled(self) -> None:
+        """A thread has done what it had to do.  Any thread."""
+        if self.desk.service.draining and not self.connections:
+            self.front.loop.call_soon_threadsafe(self._check_settled)
+
+    def _check_settled(self) -> None:
+        if not self.connections and not any(service.tasks for service in self._services()):
+            self.front.closed(self)

@@ -1,0 +1,373 @@
+"""A WSGI application's half of a request, by PEP 3333: its environ, its input, how it answers.
+
+Pure: bytes come from and go to whoever calls, which is `worker/wsgi_worker.py`.  How an answer is
+framed is not decided here.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, Protocol, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from serval.asgi.types import Address, Scope
+from serval.errors import AppError
+from serval.version import __version__
+
+Environ: TypeAlias = dict[str, Any]
+ExcInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+Write: TypeAlias = Callable[[bytes], object]
+WSGIApp: TypeAlias = Callable[[Environ, Callable[..., Write]], Iterable[bytes]]
+Fields: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+FILE_BLOCK_BYTES: Final = 65_536
+# Blocks of a list that are joined before they are sent.
+JOIN_BYTES: Final = 1_048_576
+
+# Field names as they arrive -> their keys in an environ; "" for those that have none.  Clients
+# choose them, so the table is bounded and begun anew when full.  Threads may share it.
+_KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+_KEYS_COUNT: Final = 1024
+_KEY_BYTES: Final = 128
+
+# Status and fields as applications give them -> the same, checked and in bytes.
+_HEADS: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[int, bytes, Fields]] = {}
+_HEADS_COUNT: Final = 256
+_HEAD_FIELDS: Final = 32
+
+
+# -- the environ -------------------------------------------------------------------------------
+
+
+def environ_template(
+    server: Address | None, *, errors: object, multithread: bool, multiprocess: bool
+) -> Environ:
+    """What the environs of all requests to one of our addresses have in common.
+
+    Args:
+        server: Our address.
+        errors: A text stream, as `wsgi.errors`.
+        multithread: Whether the application may be called by several threads at once.
+        multiprocess: Whether other processes run it, too.
+    """
+    host, port = server or ("localhost", None)
+    on_path = port is None  # a Unix socket has no name that a client could use
+    return {
+        "SERVER_NAME": "localhost" if on_path else host,
+        "SERVER_PORT": "" if on_path else str(port),
+        "SERVER_SOFTWARE": f"serval/{__version__}",
+        "wsgi.version": (1, 0),
+        "wsgi.errors": errors,
+        "wsgi.multithread": multithread,
+        "wsgi.multiprocess": multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,  # reading to the end of the input is safe, chunked or not
+    }
+
+
+def environ_of(template: Environ, scope: Scope, body: object, length: int | None) -> Environ:
+    """The environ of one request, a dictionary of its own.
+
+    Args:
+        template: For the address that the request came to.
+        scope: The same request for ASGI, whatever trusted proxies say of it already in it.
+        body: The input stream.
+        length: How many bytes it has, None where only its end will tell.
+    """
+    environ = template.copy()
+    root_path = scope["root_path"]
+    scheme = scope["scheme"]
+    query = scope["query_string"]
+    raw_path = scope["raw_path"]
+    environ["REQUEST_METHOD"] = scope["method"]
+    environ["SCRIPT_NAME"] = _native(root_path)
+    environ["PATH_INFO"] = _path_info(scope["path"], root_path, raw_path)
+    environ["QUERY_STRING"] = query.decode("latin-1") if query else ""
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if scope["http_version"] == "1.1" else "HTTP/1.0"
+    environ["REQUEST_URI"] = (raw_path + b"?" + query if query else raw_path).decode("latin-1")
+    environ["wsgi.url_scheme"] = scheme
+    environ["wsgi.input"] = body
+    if not environ["SERVER_PORT"]:
+        environ["SERVER_PORT"] = "443" if scheme == "https" else "80"
+    client = scope["client"]
+    if client:
+        environ["REMOTE_ADDR"] = client[0]
+        environ["REMOTE_PORT"] = str(client[1])
+    else:
+        environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = ""
+    _add_fields(environ, scope["headers"])
+    if length is not None and "HTTP_TRANSFER_ENCODING" in environ:
+        # All of a chunked body is here: as good as one whose length was announced.
+        del environ["HTTP_TRANSFER_ENCODING"]
+        environ["CONTENT_LENGTH"] = str(length)
+    return environ
+
+
+def _add_fields(environ: Environ, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    keys = _KEYS
+    for name, value in headers:
+        key = keys.get(name)
+        if key is None:
+            key = _key_of(name)
+        text = value.decode("latin-1")
+        if key not in environ:
+            environ[key] = text
+        elif key == "HTTP_COOKIE":
+            environ[key] += "; " + text  # RFC 6265 section 5.4 knows no comma
+        else:
+            environ[key] += "," + text
+    environ.pop("", None)
+
+
+def _key_of(name: bytes) -> str:
+    # A name with an underscore would pass for one with a hyphen, which a proxy may have checked.
+    key = "" if b"_" in name else "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+    if len(name) <= _KEY_BYTES:
+        if len(_KEYS) >= _KEYS_COUNT:
+            _KEYS.clear()
+            _KEYS.update({b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"})
+        _KEYS[name] = key
+    return key
+
+
+def _path_info(path: str, root_path: str, raw_path: bytes) -> str:
+    """The path below the root path, its bytes as characters (PEP 3333, "Unicode Issues")."""
+    below = path[len(root_path) :] if root_path and path.startswith(root_path) else path
+    if below.isascii():
+        return below
+    if "\ufffd" not in below:
+        return _native(below)
+    # What is not UTF-8 cannot be had back from the decoded path.
+    whole = unquote_to_bytes(raw_path)
+    prefix = root_path.encode()
+    is_inside = path == root_path + below and whole.startswith(prefix) and _decoded(whole) == path
+    return (whole[len(prefix) :] if is_inside else whole).decode("latin-1")
+
+
+def _decoded(path: bytes) -> str:
+    return path.decode(errors="replace")
+
+
+def _native(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="surrogateescape").decode("latin-1")
+
+
+# -- the input ---------------------------------------------------------------------------------
+
+
+class BodyReader(io.RawIOBase):
+    """A body that is still on its way, as a raw stream; `io.BufferedReader` makes the rest of it.
+
+    Args:
+        next_piece: Waits for more of the body; b"" at its end.
+    """
+
+    def __init__(self, next_piece: Callable[[], bytes]) -> None:
+        super().__init__()
+        self._next_piece = next_piece
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what is there, at least one byte unless the body has ended."""
+        if not self._piece:
+            self._piece = memoryview(self._next_piece())
+        size = min(len(buffer), len(self._piece))
+        buffer[:size] = self._piece[:size]
+        self._piece = self._piece[size:]
+        return size
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: an iterable over a file, which the server may recognise.
+
+    Attributes:
+        file: What is read.
+    """
+
+    def __init__(self, file: Any, block_size: int = FILE_BLOCK_BYTES) -> None:
+        self.file = file
+        self.block_size = block_size
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        block: bytes = self.file.read(self.block_size)
+        if not block:
+            raise StopIteration
+        return block
+
+
+# -- the answer --------------------------------------------------------------------------------
+
+
+class Answer(Protocol):
+    """Where the response goes."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the client may have seen some of it, so that it can't be taken back."""
+
+    def start(self, status: int, reason: bytes, headers: Fields) -> None:
+        """Hold a status and fields; called again, hold others instead.
+
+        Args:
+            reason: Beside the status, where it is not the usual one.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body, which is not empty; returns when it is on its way."""
+
+    def write_file(self, file: Any) -> bool:
+        """Send all that is left of a file as the body; False, with nothing sent, if it can't be."""
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last part of the body."""
+
+
+def call(app: WSGIApp, environ: Environ, answer: Answer) -> None:
+    """Call the application and send what it answers; its iterable is closed, come what may.
+
+    Raises:
+        AppError: It broke PEP 3333.
+    """
+    response = Response(answer)
+    result = app(environ, response.start)
+    try:
+        response.send(result)
+    finally:
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+
+
+class Response:
+    """The response of one call: what `start_response` was told, and whether it was."""
+
+    __slots__ = ("_answer", "_is_started")
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._is_started = False
+
+    def start(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Write:
+        """The application's `start_response`.
+
+        Raises:
+            AppError: The status or the headers are malformed, or it was called before and this is
+                no error (`exc_info` is missing).
+        """
+        if exc_info is not None:
+            try:
+                if self._answer.has_begun and exc_info[1] is not None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # a cycle through the frame, as PEP 3333 warns
+        elif self._is_started:
+            raise AppError("app called start_response twice, and without exc_info")
+        self._answer.start(*head_of(status, headers))
+        self._is_started = True
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """The application's `write`, for those that do not return their body."""
+        if data:
+            self._answer.write(_block(data))
+
+    def send(self, result: Iterable[bytes]) -> None:
+        """Send what the application returned."""
+        answer = self._answer
+        if type(result) is list or type(result) is tuple:
+            self._send_all(result)
+            return
+        if isinstance(result, FileWrapper):
+            self._expect_start()
+            if answer.write_file(result.file):
+                return
+        for block in result:
+            if block:
+                if not self._is_started:
+                    self._expect_start()
+                answer.write(_block(block))
+        self._expect_start()
+        answer.finish()
+
+    def _send_all(self, blocks: list[bytes] | tuple[bytes, ...]) -> None:
+        """All of the body is here, and its length known."""
+        self._expect_start()
+        if len(blocks) == 1:
+            self._answer.finish(_block(blocks[0]))
+        elif sum(len(_block(block)) for block in blocks) <= JOIN_BYTES:
+            self._answer.finish(b"".join(blocks))
+        else:
+            for block in blocks:
+                if block:
+                    self._answer.write(block)
+            self._answer.finish()
+
+    def _expect_start(self) -> None:
+        if not self._is_started:
+            raise AppError("app gave a body without having called start_response")
+
+
+def head_of(status: str, headers: list[tuple[str, str]]) -> tuple[int, bytes, Fields]:
+    """What `start_response` was given, in bytes.
+
+    Returns:
+        The status code; the reason; the header fields.
+
+    Raises:
+        AppError: The status is not a string of a code and a reason, or a header is not a pair of
+            strings of Latin-1.
+    """
+    try:
+        key = status, tuple(headers)
+        known = _HEADS.get(key)
+    except TypeError:  # not iterable, or pairs that are lists
+        raise AppError(
+            f"headers must be a list of tuples of a name and a value, not {headers!r:.80}"
+        ) from None
+    if known is None:
+        known = _read_head(status, key[1])
+        if len(key[1]) <= _HEAD_FIELDS:
+            if len(_HEADS) >= _HEADS_COUNT:
+                _HEADS.clear()
+            _HEADS[key] = known
+    return known
+
+
+def _read_head(status: str, headers: tuple[tuple[str, str], ...]) -> tuple[int, bytes, Fields]:
+    if not isinstance(status, str):
+        raise AppError(f"status must be a str such as '200 OK', not {status!r}")
+    code, _, reason = status.partition(" ")
+    if len(code) != 3 or not (code.isascii() and code.isdigit()) or code < "200":
+        raise AppError(f"status must be a code from 200 on and a reason, not {status!r}")
+    if not (reason.isprintable() and reason.isascii()):
+        raise AppError(f"the reason of a status must be printable ASCII: {status!r}")
+    fields: list[tuple[bytes, bytes]] = []
+    for pair in headers:
+        try:
+            name, value = pair
+            fields.append((name.encode("latin-1"), value.encode("latin-1")))
+        except (AttributeError, TypeError, ValueError):
+            raise AppError(
+                f"a header must be a tuple of two str of Latin-1 characters, not {pair!r:.80}"
+            ) from None
+    return int(code), reason.encode(), tuple(fields)
+
+
+def _block(data: object) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    raise AppError(f"body must be bytes, not {type(data).__name__}: {data!r:.60}")
