@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -84,8 +85,11 @@ def serve(
             reader = threading.Thread(target=read_to_the_end, args=(program,), daemon=True)
             reader.start()
             served = Served(host, port, ledger, program)
-            yield served
-            if program.process.poll() is None:
-                served.stop()
-            reader.join(LONGEST_SECONDS)
+            try:
+                yield served
+                if program.process.poll() is None:
+                    served.stop()
+            finally:
+                program.signal(signal.SIGKILL)  # nothing, where it has stopped as it should
+                reader.join(LONGEST_SECONDS)
             assert not clean_log or FAULT.search(program.text) is None, program.text
