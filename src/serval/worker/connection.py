@@ -363,13 +363,17 @@ class HttpConnection(Wire):
             self.flush()
             self._settle()
 
-    def _conclude(self, exchange: Exchange) -> None:
-        """Make the connection ready for what follows a complete response."""
+    def _conclude(self, exchange: Exchange, cause: str = "") -> None:
+        """Make the connection ready for what follows a complete response.
+
+        Args:
+            cause: Why we answered in the application's stead, if we did.
+        """
         self.exchange = self.task = None
         service = self.service
         service.stats.requests += 1
         if service.observed:
-            service.request_finished(self, exchange, self._scope, self._started_at, "")
+            service.request_finished(self, exchange, self._scope, self._started_at, cause)
         if self._input_changed is not None:
             self._wake_receivers()
         if exchange.keep_alive and self.keep_alive and exchange.input is not _ARRIVING:
@@ -446,12 +450,15 @@ class HttpConnection(Wire):
         text = f"{error.status} {HTTPStatus(error.status).phrase}: {error.reason}"
         exchange = self.exchange
         if exchange is not None:
+            corked, self.corked = self.corked, True
             exchange.refuse(error.status, text)
+            self.corked = corked
             self._wake_receivers()
             if self.exchange is exchange and exchange.phase is _DONE:
-                self._conclude(exchange)
+                self._conclude(exchange, error.reason)
         elif self.state is _OPEN:
             self.queue(plain_response(error.status, text, self.service.defaults))
+            self.service.refusal_sent(self.client, self.scheme, error, len(text))
         if self.state not in (State.LINGERING, State.CLOSED):
             self._linger()
 
