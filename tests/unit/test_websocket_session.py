@@ -437,6 +437,23 @@ def test_a_violation_while_the_application_is_busy_waits_too() -> None:
     assert session.full
 
 
+def test_a_violation_is_told_though_the_peer_has_left_since() -> None:
+    due = opened(queue_count=1)
+    due.receive_data(text("a") + b"\x81\x02hi")
+    unseen = opened(queue_count=1)
+    unseen.receive_data(text("a") + text("b") + b"\x81\x02hi")
+
+    told = []
+    for session in (due, unseen):
+        session.parse()
+        session.receive_eof()
+        while session.next_message() != disconnect(1002, "frame-malformed"):
+            session.parse()
+            told.append(session.line)
+
+    assert told == [Line.DOWN] * 3
+
+
 def test_a_violation_after_our_close_takes_the_line_down() -> None:
     session = opened()
     session.send({"type": "websocket.close"})

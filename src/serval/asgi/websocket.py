@@ -135,7 +135,9 @@ class WebSocketSession:
     def receive_eof(self) -> None:
         """The peer sends no more, or the connection is lost."""
         self._peer_ended = True
-        if self.phase is OPEN and self.line is UP:
+        if self.fault is not None:
+            self.disconnect(self.fault.status, self.fault.reason)
+        elif self.phase is OPEN and self.line is UP:
             self.parse()  # answers can no longer be sent
         else:
             self.disconnect(CloseCode.LOST)
@@ -181,7 +183,7 @@ class WebSocketSession:
                 return self._peer_closed(code, reason)
             case PeerError():
                 self.fault = event
-                if self._hungry and not self._inbox:
+                if self._peer_ended or (self._hungry and not self._inbox):
                     return self.fail_for_fault()
         return b""  # a pong says nothing but that the peer lives
 
