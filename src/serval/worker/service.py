@@ -129,6 +129,7 @@ class Service:
         date_is_stale: Nobody keeps the Date field true for the moment: `renew_date` must be called
             before a response.
         idle: The connections that wait for their next request.
+        watch: Called now and then while there is work, for a watchdog.
         requests_limit: After how many requests `limit_reached` is called.
         meter: Counts times and bytes, where somebody may ask for them; else None.
         observed: Whether anybody wants to be told of each request.
@@ -137,8 +138,8 @@ class Service:
 
     __slots__ = (
         "_emptied",
-        "_starter",
         "_further",
+        "_starter",
         "_templates",
         "_warned",
         "access_log",
@@ -168,6 +169,7 @@ class Service:
         "stats",
         "sweeper",
         "tasks",
+        "watch",
     )
 
     def __init__(
@@ -226,17 +228,15 @@ class Service:
         self.idle = self.sweeper.deadlines[Wait.KEEP_ALIVE]
         self.faults = FaultLog()
         self.slot: Slot | None = None
+        self.watch: Callable[[], None] = lambda: None
         self.requests_limit = math.inf
         self.limit_reached: Callable[[], None] = lambda: None
         self._templates: dict[tuple[Address | None, str, Lane], Scope] = {}
         self._starter = TaskStarter(loop)
         self._warned: set[str] = set()
+        self._further: Callable[[], Counts] | None = None
         self._emptied: asyncio.Event | None = None
 
-    # Connections and tasks.
-        self._further: Callable[[], Counts] | None = None
-
-    def opened(self, connection: ServedConnection) -> None:
     # Several threads.
 
     def share(self, sweeper: SharedSweeper, further: Callable[[], Counts]) -> None:
@@ -273,6 +273,9 @@ class Service:
         other._emptied = None
         return other
 
+    # Connections and tasks.
+
+    def opened(self, connection: ServedConnection) -> None:
         """A connection has come."""
         self.connections.add(connection)
 
@@ -337,17 +340,18 @@ class Service:
         """Build the Date field now and once a second, for as long as there is something to do."""
         self.defaults.lines()
         self.date_is_stale = False
+        self.watch()
         self.loop.call_later(1.0 - time.time() % 1.0, self._date_passed)
 
-    def _date_passed(self) -> None:
-        if self.tasks:  # what is being served will want the time of its end
-            self.renew_date()
-        else:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is being served, nor was a moment ago."""
         return self.date_is_stale and not self.tasks
 
+    def _date_passed(self) -> None:
+        if self.tasks:  # what is being served will want the time of its end
+            self.renew_date()
+        else:
             self.date_is_stale = True
 
     def measure(self) -> None:
@@ -371,10 +375,6 @@ class Service:
             if self.meter is not None:
                 self.meter.show(self.slot, time.monotonic())
 
-    # What happens, for counters, logs and collectors.
-
-    def request_started(self, source: RequestSource, scope: Scope) -> None:
-        """The application is about to be called."""
     def _publish_all(self, further: Counts) -> None:
         """The same together with what siblings have counted."""
         if self.slot is None:
@@ -391,6 +391,10 @@ class Service:
         if self.meter is not None:
             self.meter.show(self.slot, time.monotonic())
 
+    # What happens, for counters, logs and collectors.
+
+    def request_started(self, source: RequestSource, scope: Scope) -> None:
+        """The application is about to be called."""
         if self.lifecycle is not None:
             self.tell(
                 RequestStarted(
@@ -446,10 +450,6 @@ class Service:
         if line is not None:
             logger.info("%s", line)
 
-    def warn_once(self, key: str, text: str, scope: Scope) -> None:
-        """Log a mistake of the application the first time that it is seen."""
-        if key in self._warned:
-            return
     def refusal_sent(
         self, client: Address | None, scheme: str, error: PeerError, sent_bytes: int
     ) -> None:
@@ -465,6 +465,10 @@ class Service:
                 cause=error.reason,
             )
 
+    def warn_once(self, key: str, text: str, scope: Scope) -> None:
+        """Log a mistake of the application the first time that it is seen."""
+        if key in self._warned:
+            return
         if len(self._warned) >= WARNED_COUNT:
             self._warned.clear()
         self._warned.add(key)
