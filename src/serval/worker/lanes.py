@@ -16,7 +16,7 @@ from serval.worker.async_pool import AsyncPool
 from serval.worker.service import Service
 from serval.worker.sync_worker import SyncWorker
 from serval.worker.thread_pool import ThreadPool
-from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiConnection, WsgiThread
+from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiThread, connect_wsgi
 
 # How long access lines of several threads are collected: the main thread, which writes them, is
 # not woken for each.
@@ -51,7 +51,7 @@ class Threads:
         pool: AsyncPool,
         certificates: Certificates | None,
     ) -> None:
-        self._pool = ThreadPool(service, pool, WsgiConnection)
+        self._pool = ThreadPool(service, pool, connect_wsgi)
         self._worker = SyncWorker(
             service, listeners, pool, certificates=certificates, adopt=self._pool.adopt
         )

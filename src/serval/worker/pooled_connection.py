@@ -8,7 +8,7 @@ main thread without a claim; they find out who has it.
 import socket
 from abc import abstractmethod
 from contextlib import suppress
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
@@ -73,12 +73,13 @@ class PooledConnection(SocketConnection):
         server: Address | None,
         *,
         scheme: str = "http",
+        tls: dict[str, Any] | None = None,
     ) -> None:
         self.threads = threads
         self.seat = threads.desk
         self.is_housed = False
         self._lives_on = True
-        super().__init__(threads.desk, sock, client, server, scheme=scheme)
+        super().__init__(threads.desk, sock, client, server, scheme=scheme, tls=tls)
 
     @property
     def keep_alive(self) -> bool:
@@ -126,7 +127,8 @@ class PooledConnection(SocketConnection):
     def unblock(self) -> None:
         """Let whoever waits for the peer wait no more: reading and writing end."""
         with suppress(OSError):  # it is closed already, or the peer has
-            self._sock.shutdown(socket.SHUT_RDWR)
+            # Not SSLSocket's: that ends the encryption first, while a thread may be sending.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     # By whoever has claimed it.
 
@@ -143,7 +145,7 @@ class PooledConnection(SocketConnection):
     def _take_late_bytes(self) -> bool:
         """Whether there is something to read; whoever is woken by it will."""
         try:
-            return bool(self._sock.recv(1, socket.MSG_PEEK))
+            return bool(socket.socket.recv(self._sock, 1, socket.MSG_PEEK))  # TLS or not
         except self._not_ready:
             return False
         except OSError:

@@ -5,7 +5,7 @@ Made and watched by `worker/sync_worker.py`.  Thread of the service's loop only.
 
 import socket
 import struct
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
@@ -44,6 +44,21 @@ class Admit(Protocol):
         scheme: str = "http",
     ) -> object:
         """Serve a connection between these addresses."""
+
+
+class Adopt(Protocol):
+    """What makes connections of sockets that are ready for HTTP."""
+
+    def __call__(
+        self,
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str = "http",
+        tls: dict[str, Any] | None = None,
+    ) -> object:
+        """Serve it; `tls` is what scopes say of its handshake, if there was one."""
 
 
 class Ready(Protocol):
@@ -92,11 +107,15 @@ class SocketConnection(HttpConnection):
         server: Address | None,
         *,
         scheme: str = "http",
+        tls: dict[str, Any] | None = None,
     ) -> None:
         self._worker = worker
         self._sock = sock
         self._interest = INPUT
         super().__init__(worker.service, client, server, scheme=scheme)
+        if tls is not None:
+            extensions = {**self._template["extensions"], "tls": tls}
+            self._template = {**self._template, "extensions": extensions}
         self._wait_for(Wait.HEAD)
 
     def ready(self, bits: int) -> None:

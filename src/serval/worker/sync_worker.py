@@ -10,7 +10,7 @@ import errno
 import logging
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from serval.asgi.types import Address
 from serval.net.addresses import local_address, peer_address
@@ -20,8 +20,8 @@ from serval.worker.async_pool import AsyncPool
 from serval.worker.poller import READ, create_poller
 from serval.worker.preamble import PreambleDesk
 from serval.worker.service import Service
-from serval.worker.socket_connection import INPUT, Admit, Ready, SocketConnection
-from serval.worker.tls import TlsDesk
+from serval.worker.socket_connection import INPUT, Admit, Adopt, Ready, SocketConnection
+from serval.worker.tls import TlsConnection, TlsDesk
 
 logger = logging.getLogger("serval.error")
 
@@ -73,7 +73,7 @@ class SyncWorker:
         listeners: Sockets to accept from; shared with other workers.
         pool: Takes the connections that become WebSockets.
         certificates: What to speak TLS with; None for plain connections.
-        adopt: Serves the plain connections in our stead.
+        adopt: Serves the connections in our stead.
     """
 
     __slots__ = (
@@ -94,16 +94,17 @@ class SyncWorker:
         pool: AsyncPool,
         *,
         certificates: Certificates | None = None,
-        adopt: Admit | None = None,
+        adopt: Adopt | None = None,
     ) -> None:
         self.service = service
         self.pool = pool
         self.poller = create_poller()
         self.accepted = 0
         # What each accepted socket goes through, the last first.
-        self.admit: Admit = adopt or self.adopt
+        onward: Adopt = adopt or self.adopt
+        self.admit: Admit = onward
         if certificates is not None:
-            self.admit = TlsDesk(self, certificates).admit
+            self.admit = TlsDesk(self, certificates, onward).admit
         if service.config.proxy_protocol != "off":
             self.admit = PreambleDesk(self, service.config, self.admit).admit
         self._members: dict[int, Ready] = {}
@@ -133,11 +134,13 @@ class SyncWorker:
         server: Address | None,
         *,
         scheme: str = "http",
+        tls: dict[str, Any] | None = None,
     ) -> SocketConnection:
         """Serve a connection; the worker owns the socket from now on."""
         sock.setblocking(False)
         self.accepted += 1
-        connection = SocketConnection(self, sock, client, server, scheme=scheme)
+        kind = SocketConnection if tls is None else TlsConnection
+        connection = kind(self, sock, client, server, scheme=scheme, tls=tls)
         self.watch(sock, connection)
         if self.service.draining:
             connection.drain()

@@ -13,9 +13,9 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, Protocol, cast
 
 from serval.asgi.types import Address
 from serval.worker.async_pool import AsyncPool
@@ -32,9 +32,21 @@ logger = logging.getLogger("serval.error")
 # How long the threads may take to see that they shall end.
 JOIN_SECONDS: Final = 1.0
 
-Connect: TypeAlias = Callable[
-    ["ThreadPool", socket.socket, Address | None, Address | None, str], PooledConnection
-]
+
+class Connect(Protocol):
+    """What makes a connection of a socket, which speaks TLS if `tls` says how."""
+
+    def __call__(
+        self,
+        threads: "ThreadPool",
+        sock: socket.socket,
+        client: Address | None,
+        server: Address | None,
+        *,
+        scheme: str,
+        tls: dict[str, Any] | None,
+    ) -> PooledConnection:
+        """A connection that has just come."""
 
 
 class PoolSeat:
@@ -159,9 +171,7 @@ class ThreadPool:
         os.close(other_end)
         self.poller.register(bell, READ)
         end_at = time.monotonic() + JOIN_SECONDS
-        left = sum(
-            not thread.join(max(end_at - time.monotonic(), 0.0)) for thread in self._threads
-        )
+        left = sum(not thread.join(max(end_at - time.monotonic(), 0.0)) for thread in self._threads)
         if left:
             logger.warning("%d threads are still in the application and are abandoned", left)
             return
@@ -195,10 +205,11 @@ class ThreadPool:
         server: Address | None,
         *,
         scheme: str = "http",
+        tls: dict[str, Any] | None = None,
     ) -> PooledConnection:
         """Take an accepted socket.  Main thread."""
         sock.setblocking(False)
-        connection = self._connect(self, sock, client, server, scheme)
+        connection = self._connect(self, sock, client, server, scheme=scheme, tls=tls)
         if self.front.draining:
             connection.begin_drain()
         if connection.state is not State.CLOSED:

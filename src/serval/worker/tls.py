@@ -11,21 +11,20 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from serval.asgi.tls import tls_extension
-from serval.asgi.types import Address, Scope
+from serval.asgi.types import Address
 from serval.errors import PeerError
 from serval.net.tls import Certificates, Loaded
-from serval.protocols.events import RequestReceived
 from serval.worker.deadlines import Wait
 from serval.worker.poller import READ, WRITE
 from serval.worker.socket_connection import (
     INPUT,
     JOIN_BYTES,
     RECEIVE_BYTES,
+    Adopt,
     Selector,
     SocketConnection,
 )
-from serval.worker.tls_transport import NOT_READY, TlsTransport, say_goodbye
-from serval.worker.websocket import WebSocketConnection
+from serval.worker.tls_transport import NOT_READY, say_goodbye
 from serval.worker.wire import State
 
 # The first byte of every TLS connection: a record of type handshake (RFC 8446 section 5.1).
@@ -34,13 +33,18 @@ _PLAIN_HTTP: Final = "plain-http-sent-to-a-tls-port"
 
 
 class TlsDesk:
-    """Begins a handshake on each socket that it is given."""
+    """Begins a handshake on each socket that it is given.
 
-    __slots__ = ("_certificates", "_selector")
+    Args:
+        onward: Serves those whose handshake is done.
+    """
 
-    def __init__(self, selector: Selector, certificates: Certificates) -> None:
+    __slots__ = ("_certificates", "_onward", "_selector")
+
+    def __init__(self, selector: Selector, certificates: Certificates, onward: Adopt) -> None:
         self._selector = selector
         self._certificates = certificates
+        self._onward = onward
 
     def admit(
         self,
@@ -51,19 +55,19 @@ class TlsDesk:
         scheme: str = "https",
     ) -> None:
         """Take a socket that was just accepted; what a proxy said of the scheme does not count."""
-        TlsHandshake(self._selector, self._certificates, sock, client, server)
+        TlsHandshake(self._selector, self._certificates, self._onward, sock, (client, server))
 
 
 class TlsHandshake:
     """A connection that is not yet one: nothing of it is known but its first bytes."""
 
     __slots__ = (
+        "_addresses",
         "_certificates",
-        "_client",
         "_is_refused",
         "_loaded",
+        "_onward",
         "_selector",
-        "_server",
         "_sock",
     )
 
@@ -71,16 +75,16 @@ class TlsHandshake:
         self,
         selector: Selector,
         certificates: Certificates,
+        onward: Adopt,
         sock: socket.socket,
-        client: Address | None,
-        server: Address | None,
+        addresses: tuple[Address | None, Address | None],
     ) -> None:
         self._selector = selector
         self._certificates = certificates
         self._loaded: Loaded = certificates.loaded
         self._sock = sock
-        self._client = client
-        self._server = server
+        self._onward = onward
+        self._addresses = addresses
         self._is_refused = False
         sock.setblocking(False)
         selector.watch(sock, self)
@@ -109,7 +113,7 @@ class TlsHandshake:
             self._begin(sock)
         elif first.isalpha():
             self._leave()
-            connection = PlainOnTls(self._selector, sock, self._client, self._server)
+            connection = PlainOnTls(self._selector, sock, *self._addresses)
             self._selector.watch(sock, connection)
             self._selector.service.closed(self)
         else:
@@ -146,15 +150,9 @@ class TlsHandshake:
             self._serve(sock)
 
     def _serve(self, sock: ssl.SSLSocket) -> None:
-        selector = self._selector
         self._leave()
-        tls = _told_of(sock, self._loaded)
-        connection = TlsConnection(selector, sock, self._client, self._server, tls)
-        selector.watch(sock, connection)
-        selector.service.closed(self)
-        connection.ready(READ)  # the request may have come along with the handshake's end
-        if selector.service.draining:
-            connection.drain()
+        self._onward(sock, *self._addresses, scheme="https", tls=_told_of(sock, self._loaded))
+        self._selector.service.closed(self)
 
     def _refuse(self, error: ssl.SSLError) -> None:
         """OpenSSL has told the peer; whoever left in the middle is not worth a line."""
@@ -163,7 +161,8 @@ class TlsHandshake:
             if isinstance(error, ssl.SSLCertVerificationError):
                 detail += f" ({error.verify_message})"
             self._selector.service.refused(
-                self._client, PeerError(HTTPStatus.BAD_REQUEST, "tls-handshake-failed", detail)
+                self._addresses[0],
+                PeerError(HTTPStatus.BAD_REQUEST, "tls-handshake-failed", detail),
             )
         self._linger()
 
@@ -201,7 +200,7 @@ class TlsHandshake:
             return
         if wait is Wait.HANDSHAKE and isinstance(self._sock, ssl.SSLSocket):
             self._selector.service.refused(
-                self._client, PeerError(HTTPStatus.REQUEST_TIMEOUT, "tls-handshake-timeout")
+                self._addresses[0], PeerError(HTTPStatus.REQUEST_TIMEOUT, "tls-handshake-timeout")
             )
         self.abort()
 
@@ -242,28 +241,12 @@ class PlainOnTls(SocketConnection):
 
 
 class TlsConnection(SocketConnection):
-    """An HTTP connection on a socket that speaks TLS.
-
-    Args:
-        tls: What scopes say of it.
-    """
+    """An HTTP connection on a socket that speaks TLS."""
 
     __slots__ = ()
 
     _not_ready: ClassVar[tuple[type[BaseException], ...]] = NOT_READY
     _sock: ssl.SSLSocket
-
-    def __init__(
-        self,
-        selector: Selector,
-        sock: ssl.SSLSocket,
-        client: Address | None,
-        server: Address | None,
-        tls: dict[str, Any],
-    ) -> None:
-        super().__init__(selector, sock, client, server, scheme="https")
-        extensions = {**self._template["extensions"], "tls": tls}
-        self._template = {**self._template, "extensions": extensions}
 
     def flush(self) -> None:
         """Send what is queued; OpenSSL takes a record's worth at a time."""
@@ -295,22 +278,6 @@ class TlsConnection(SocketConnection):
         if not reset:
             say_goodbye(self._sock)
         super()._close_wire(reset=reset)
-
-    def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
-        self._worker.forget(self._sock)
-        connection = WebSocketConnection(
-            self.service,
-            request,
-            scope,
-            data=self.parser.trailing_data,
-            connection_id=self.connection_id,
-        )
-        TlsTransport(
-            self.service.loop,
-            self._sock,
-            connection,
-            extra={"peername": self.client, "sockname": self.server},
-        )
 
 
 def _told_of(sock: ssl.SSLSocket, loaded: Loaded) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections import deque
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 RECEIVE_BYTES: Final = 65_536
 HIGH_WATER_BYTES: Final = 65_536
@@ -42,10 +42,8 @@ class TlsTransport(asyncio.Transport):
         loop: asyncio.AbstractEventLoop,
         sock: ssl.SSLSocket,
         protocol: asyncio.Protocol,
-        *,
-        extra: dict[str, Any],
     ) -> None:
-        super().__init__({"socket": sock, "ssl_object": sock, **extra})
+        super().__init__({"socket": sock, "ssl_object": sock})
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()

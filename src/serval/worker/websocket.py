@@ -7,6 +7,7 @@ the application's task, ends with the server, and reports.  Thread of the servic
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -22,6 +23,7 @@ from serval.protocols.frames import CloseCode
 from serval.protocols.handshake import Offer, read_offer
 from serval.protocols.websocket import MessageLimits
 from serval.worker.service import CLIENT_LEFT, Service
+from serval.worker.tls_transport import TlsTransport
 from serval.worker.websocket_clock import Due
 from serval.worker.websocket_wire import FAREWELL_SECONDS, WebSocketWire
 
@@ -69,7 +71,10 @@ async def handle_websocket(
     connection = WebSocketConnection(
         service, request, scope, data=data, connection_id=connection_id
     )
-    await service.loop.connect_accepted_socket(lambda: connection, sock)
+    if isinstance(sock, ssl.SSLSocket):
+        TlsTransport(service.loop, sock, connection)
+    else:
+        await service.loop.connect_accepted_socket(lambda: connection, sock)
     connected()
     try:
         await asyncio.shield(connection.closed)

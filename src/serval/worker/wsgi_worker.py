@@ -31,6 +31,7 @@ from serval.worker.pooled_connection import PooledConnection
 from serval.worker.service import TEMPLATES_COUNT, Service
 from serval.worker.socket_connection import RECEIVE_BYTES
 from serval.worker.thread_pool import PoolSeat, PoolThread, ThreadPool
+from serval.worker.tls import TlsConnection
 from serval.wsgi import BodyReader, Environ, Fields, WSGIApp, call, environ_of, environ_template
 
 # Threads where the operator has not said how many.  Most applications wait for a database now and
@@ -136,11 +137,13 @@ class WsgiConnection(PooledConnection):
         sock: socket.socket,
         client: Address | None,
         server: Address | None,
+        *,
         scheme: str = "http",
+        tls: dict[str, Any] | None = None,
     ) -> None:
         self._is_called = True
         self._waited_seconds = 0.0
-        super().__init__(threads, sock, client, server, scheme=scheme)
+        super().__init__(threads, sock, client, server, scheme=scheme, tls=tls)
 
     def serve(self, seat: Any, bits: int) -> None:
         """The socket is ready for what `bits` say."""
@@ -296,6 +299,26 @@ class WsgiConnection(PooledConnection):
         poll = select.poll()
         poll.register(self._sock.fileno(), event)
         return bool(poll.poll(seconds * 1000 if seconds else None))
+
+
+class TlsWsgiConnection(TlsConnection, WsgiConnection):
+    """The same over TLS."""
+
+    __slots__ = ()
+
+
+def connect_wsgi(
+    threads: ThreadPool,
+    sock: socket.socket,
+    client: Address | None,
+    server: Address | None,
+    *,
+    scheme: str,
+    tls: dict[str, Any] | None,
+) -> WsgiConnection:
+    """A connection that has just come, over TLS if `tls` says how."""
+    kind = WsgiConnection if tls is None else TlsWsgiConnection
+    return kind(threads, sock, client, server, scheme=scheme, tls=tls)
 
 
 class WsgiExchange(Exchange):
