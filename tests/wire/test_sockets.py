@@ -60,11 +60,16 @@ def responses(received: bytes, methods: list[bytes]) -> Iterator[tuple[int, byte
 
 
 def shown(request: SeenRequest) -> dict[str, object]:
-    """What the application makes of a request."""
+    """What the application makes of a request; an absolute target knows the host better."""
+    target = b"" if request.target.startswith(b"/") else request.target.partition(b"://")[2]
+    host = target.partition(b"/")[0].partition(b"?")[0].rpartition(b"@")[2]
+    headers = [
+        (name, host or value if name == b"host" else value) for name, value in request.headers
+    ]
     return {
         "method": request.method.decode("latin-1").upper(),
         "version": request.version,
-        "headers": [[part.decode("latin-1") for part in pair] for pair in request.headers],
+        "headers": [[part.decode("latin-1") for part in pair] for pair in headers],
         "body": request.body.decode("latin-1"),
     }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from serval.asgi.forwarded import forwarded_hops
+from serval.asgi.scope import with_host
 from serval.asgi.types import Address, Scope
 from serval.net.trust import Node, TrustList, parse_node
 from serval.protocols.events import Headers
@@ -118,7 +119,7 @@ class Proxies:
         if claims.scheme:
             scope["scheme"] = claims.scheme
         if claims.host:
-            scope["headers"] = _with_host(headers, claims.host.encode())
+            scope["headers"] = with_host(headers, claims.host.encode())
         if claims.prefix:
             scope["root_path"] = claims.prefix
             if not rules.path_is_whole:
@@ -199,10 +200,3 @@ def _host(text: str) -> str:
 def _prefix(items: Sequence[str]) -> str:
     parts = [part for item in items if (part := item.rstrip("/"))]
     return "".join(parts) if all(map(_PREFIX.fullmatch, parts)) else ""
-
-
-def _with_host(headers: Headers, host: bytes) -> Headers:
-    """The same headers, with one Host: where it stood, or in front."""
-    others = [field for field in headers if field[0] != b"host"]
-    at = next((index for index, (name, _) in enumerate(headers) if name == b"host"), 0)
-    return [*others[:at], (b"host", host), *others[at:]]

@@ -17,6 +17,9 @@ _METHODS: Final = {
 }
 
 
+# What cannot be sent to a client that speaks HTTP/1.0.
+_SINCE_1_1: Final = ("http.response.trailers", "http.response.early_hint")
+
 # Targets that were split and decoded: most requests are for few of them.  Clients choose the keys,
 # so it is bounded in number and size and begun anew when full.
 _TARGETS: dict[bytes, tuple[str, bytes, bytes]] = {}
@@ -87,7 +90,27 @@ def http_scope(
     scope["client"] = client
     scope["state"] = state.copy()
     scope["extensions"] = template["extensions"].copy()
+    if target[:1] != b"/":
+        _use_authority(scope, target)
+    if http_version != "1.1":
+        for name in _SINCE_1_1:
+            del scope["extensions"][name]
     return scope
+
+
+def _use_authority(scope: Scope, target: bytes) -> None:
+    """Let the authority of an absolute form take the place of Host (RFC 9112 section 3.2.2)."""
+    _, separator, rest = target.partition(b"://")
+    authority = rest.partition(b"/")[0].partition(b"?")[0].rpartition(b"@")[2]
+    if separator and authority:
+        scope["headers"] = with_host(scope["headers"], authority)
+
+
+def with_host(headers: Headers, host: bytes) -> Headers:
+    """The same headers, with one Host: where it stood, or in front."""
+    others = [field for field in headers if field[0] != b"host"]
+    at = next((index for index, (name, _) in enumerate(headers) if name == b"host"), 0)
+    return [*others[:at], (b"host", host), *others[at:]]
 
 
 def split_target(target: bytes) -> tuple[str, bytes, bytes]:
@@ -139,7 +162,7 @@ def origin_form(target: bytes, query: bytes) -> tuple[bytes, bytes]:
 
     An absolute form gives the part after its authority; `*` stays as it is.
     """
-    scheme, separator, rest = target.partition(b"://")
+    _, separator, rest = target.partition(b"://")
     if not separator:
         return target, query
     _, slash, path = rest.partition(b"/")

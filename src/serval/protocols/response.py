@@ -91,8 +91,8 @@ def status_line(status: int) -> bytes:
     line = STATUS_LINES.get(status)
     if line is not None:
         return line
-    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 999:
-        raise AppError(f"status must be an int from 100 to 999, not {status!r}")
+    if not 100 <= status <= 999:
+        raise _bad_status(status)
     return b"HTTP/1.1 %d \r\n" % status
 
 
@@ -104,12 +104,17 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Respon
             holds CR, LF or NUL, either is not bytes, or Content-Length is repeated or not a
             decimal number.
     """
-    given = tuple(headers)
+    if type(status) is not int:  # True would be found for 1, and 200.0 for 200
+        status = _plain_status(status)
+    try:
+        given = tuple(headers)
+    except TypeError:
+        raise _bad_headers(headers) from None
     try:
         return _HEADS[status, given]
     except (KeyError, TypeError):  # TypeError: pairs that are lists, as ASGI allows
         pass
-    pairs = tuple((name, value) for name, value in given)
+    pairs = _pairs(given)
     line = status_line(status)
     lines, length, close, own = _field_lines(pairs)
     bodiless = status < 200 or status in _BODILESS
@@ -117,12 +122,34 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Respon
     if length is not None and length <= JOIN_BYTES and not (bodiless or close):
         plain_bytes = length
     head = ResponseHead(line + lines, bodiless, plain_bytes, length, close, own)
-    # A mutable value would change under us, and True would be found for 1.
-    if len(lines) <= _HEAD_BYTES and type(status) is int and _are_bytes(pairs):
+    if len(lines) <= _HEAD_BYTES and _are_bytes(pairs):  # a mutable value would change under us
         if len(_HEADS) >= _HEADS_COUNT:
             _HEADS.clear()
         _HEADS[status, pairs] = head
     return head
+
+
+def _plain_status(status: object) -> int:
+    """A status that is an enum's member, as a number."""
+    if not isinstance(status, int) or isinstance(status, bool):
+        raise _bad_status(status)
+    return int(status)
+
+
+def _bad_status(status: object) -> AppError:
+    return AppError(f"status must be an int from 100 to 999, not {status!r}")
+
+
+def _pairs(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers as tuples, whatever they were made of."""
+    try:
+        return tuple((name, value) for name, value in headers)
+    except (TypeError, ValueError):
+        raise _bad_headers(headers) from None
+
+
+def _bad_headers(headers: object) -> AppError:
+    return AppError(f"headers must be pairs of bytes, not {headers!r:.80}")
 
 
 def _are_bytes(pairs: tuple[tuple[bytes, bytes], ...]) -> bool:
@@ -142,7 +169,7 @@ def _field_lines(
             if lower == b"content-length":
                 length = _content_length(value, length)
             elif lower == b"connection":
-                close = close or b"close" in value.lower()
+                close = close or b"close" in field_line(name, value).lower()
             elif lower == b"date":
                 own |= OWN_DATE
             elif lower == b"server":
@@ -203,7 +230,7 @@ def without_content_length(head: ResponseHead) -> bytes:
     return b"".join(
         line
         for line in head.start.splitlines(keepends=True)  # our own CR LF, values hold neither
-        if not line[:15].lower() == b"content-length:"
+        if line[:15].lower() != b"content-length:"
     )
 
 

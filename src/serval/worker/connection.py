@@ -11,13 +11,16 @@ from abc import abstractmethod
 from http import HTTPStatus
 from typing import Final
 
-from serval.asgi.exchange import DISCARD_BYTES, Exchange, Framing, Input, Phase
+from serval.asgi.exchange import DISCARD_BYTES, Exchange
+from serval.asgi.http_messages import Phase
+from serval.asgi.request_side import Input
 from serval.asgi.scope import http_scope, websocket_scope
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
 from serval.protocols.events import BodyReceived, RequestEnded, RequestReceived
 from serval.protocols.http1 import H1Protocol
 from serval.protocols.response import plain_response
+from serval.protocols.response_framing import Framing
 from serval.worker.deadlines import Wait
 from serval.worker.service import Service
 from serval.worker.wire import HIGH_WATER_BYTES, State, Wire
@@ -325,7 +328,9 @@ class HttpConnection(Wire):
 
     def _app_ended(self, exchange: Exchange, scope: Scope, error: BaseException | None) -> None:
         ending = exchange.app_ended(error)
-        if not ending.fault:
+        if not ending.fault or (
+            self.service.draining and isinstance(error, asyncio.CancelledError)
+        ):
             return
         if error is not None and error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next  # without our own frame

@@ -1,0 +1,44 @@
+"""What an exchange asks of the connection that it runs on.  Types only."""
+
+from typing import Protocol
+
+
+class Lane(Protocol):
+    """A connection, as an exchange sees it.
+
+    Attributes:
+        congested: The client reads too slowly: `writable` waits.
+        corked: The lane runs the application itself and will see that the response is done.
+        keep_alive: Another request will be taken after this one.
+    """
+
+    congested: bool
+    corked: bool
+    keep_alive: bool
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the response; they are on their way before the next wait."""
+
+    def queue(self, data: bytes) -> None:
+        """Keep bytes for the next `write`, `flush` or `response_done`."""
+
+    def flush(self) -> None:
+        """Give the queued bytes to the socket now."""
+
+    async def writable(self) -> None:
+        """Wait until the peer has read enough of what was written."""
+
+    async def input_changed(self) -> None:
+        """Wait until body bytes, the end or the loss of the client were told to the exchange."""
+
+    def body_wanted(self) -> None:
+        """The application has taken what was there: read on."""
+
+    def response_done(self) -> None:
+        """The last byte of the response has been written."""
+
+    def break_off(self) -> None:
+        """Close the connection so that the client sees the response is cut short."""
+
+    def fault(self, text: str) -> None:
+        """Log a mistake of the application that the response survived."""

@@ -1,0 +1,148 @@
+"""The request's side of an exchange: its body, its client, and what `receive` makes of them.  Pure.
+
+The half of `asgi/exchange.py` that hears; the other half speaks.
+"""
+
+from enum import Enum, auto
+from typing import Final
+
+from serval.asgi.http_messages import NOT_BEGUN, Phase
+from serval.asgi.lane import Lane
+from serval.asgi.types import Message
+from serval.protocols.events import RequestReceived
+from serval.protocols.response import CONTINUE
+
+
+class Input(Enum):
+    """How far the request body has come."""
+
+    ARRIVING = auto()
+    COMPLETE = auto()  # all here, the end of it not yet told to the application
+    DELIVERED = auto()
+
+
+class Peer(Enum):
+    """What is known of the client's sending side."""
+
+    PRESENT = auto()
+    DISMISSED = auto()  # is there, but the server stops: the application is told that it left
+    LEFT = auto()  # sends no more; it may still read
+
+
+# Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
+_DONE: Final = Phase.DONE
+_LOST: Final = Phase.LOST
+_COMPLETE: Final = Input.COMPLETE
+_ARRIVING: Final = Input.ARRIVING
+_PRESENT: Final = Peer.PRESENT
+
+
+class RequestSide:
+    """What comes from the client.
+
+    Attributes:
+        request: The request's head.
+        input: How far its body has come.
+        phase: How far the response has come.
+        received_bytes: Body bytes so far.
+    """
+
+    # Defaults on the class: an exchange is made for every request, and most of these never change.
+    request: RequestReceived
+    _lane: Lane
+    phase = Phase.WAITING
+    input = Input.COMPLETE
+    received_bytes = 0
+    _peer = Peer.PRESENT
+    _chunks: list[bytes] | None = None
+    _continue_due = False
+    _told = False  # the application knows that it need not go on
+
+    # The application's.
+
+    async def receive(self) -> Message:
+        """The next message for the application; waits where there is none."""
+        while True:
+            if self._told or self._is_over:
+                return {"type": "http.disconnect"}
+            if self.input is _COMPLETE:
+                self.input = Input.DELIVERED
+                return {"type": "http.request", "body": self._take_body(), "more_body": False}
+            if self._chunks:
+                body = self._take_body()
+                self._lane.body_wanted()
+                return {"type": "http.request", "body": body, "more_body": True}
+            if self.input is _ARRIVING and self._peer is _PRESENT:
+                self._ask_for_body()
+            if self._peer is not _PRESENT:  # writing 100 Continue may have shown it
+                self._told = True
+            else:
+                await self._lane.input_changed()
+
+    # The lane's.
+
+    def body_received(self, data: bytes) -> None:
+        """More of the request body has come."""
+        self.received_bytes += len(data)
+        self._continue_due = False  # it sends without being told to
+        if self._chunks is not None and self.phase is not _DONE and not self._told:
+            self._chunks.append(data)
+
+    def body_ended(self) -> None:
+        """The request body is complete."""
+        self.input = _COMPLETE
+
+    def peer_left(self) -> None:
+        """The client sends no more: tell the application that it is gone."""
+        self._peer = Peer.LEFT
+
+    def dismiss(self) -> None:
+        """The server stops: tell the application that its client is gone."""
+        if self._peer is _PRESENT:
+            self._peer = Peer.DISMISSED
+
+    def peer_lost(self) -> None:
+        """The connection is gone: the client neither sends nor reads."""
+        self._peer = Peer.LEFT
+        if not self._is_over:
+            self.phase = _LOST
+
+    @property
+    def lost(self) -> bool:
+        """Whether the client can read no more."""
+        return self.phase is _LOST
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Body bytes that the application has not taken."""
+        return sum(map(len, self._chunks)) if self._chunks else 0
+
+    # Inside.
+
+    def _read(self, request: RequestReceived) -> None:
+        self.received_bytes = len(request.body)
+        if not request.complete:
+            self.input = _ARRIVING
+            self._chunks = []
+            self._continue_due = request.expect_continue
+
+    @property
+    def _is_over(self) -> bool:
+        phase = self.phase
+        return phase is _DONE or phase is _LOST or phase is Phase.BROKEN
+
+    def _take_body(self) -> bytes:
+        chunks = self._chunks
+        if chunks is None:
+            return self.request.body
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return body
+
+    def _ask_for_body(self) -> None:
+        if self._continue_due:
+            self._continue_due = False
+            if self.phase in NOT_BEGUN:
+                self._lane.write(CONTINUE)
+                self._lane.flush()
+        self._lane.body_wanted()
