@@ -85,6 +85,20 @@ def test_accepted_sockets_send_small_answers_at_once(opened: Opener) -> None:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+def test_the_kernel_takes_little_of_an_answer_that_nobody_reads(opened: Opener) -> None:
+    (listener,) = opened(TcpBind("127.0.0.1", 0))
+
+    with socket.create_connection(listener.sock.getsockname()) as client:
+        accepted, _ = listener.sock.accept()
+        accepted.setblocking(False)
+        taken_bytes = 0
+        with accepted, pytest.raises(BlockingIOError):
+            while True:
+                taken_bytes += accepted.send(bytes(65_536))
+
+    assert taken_bytes < 2 << 20  # else it is 4 MiB, on Linux
+
+
 def test_workers_do_not_pass_a_listener_on_to_programs_they_run(opened: Opener) -> None:
     (listener,) = opened(TcpBind("127.0.0.1", 0))
 
