@@ -22,6 +22,8 @@ class ChildChannel:
         parent_gone_fd: Reads end of file once the parent has died; nothing is ever written to it.
         bell_fd: A non-blocking pipe to the parent.
         claim_fd: A non-blocking pipe with one byte in it, for the first who reads.
+        dump_fds: Both ends of a pipe.  What the worker writes into it and does not read itself is
+            shown by the parent after its death.
     """
 
     slot: Slot
@@ -30,6 +32,7 @@ class ChildChannel:
     parent_gone_fd: int
     bell_fd: int
     claim_fd: int
+    dump_fds: tuple[int, int]
 
     def notify(self) -> None:
         """Make the parent look at the slot; call it whenever `slot.state` has changed."""

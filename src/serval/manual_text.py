@@ -181,11 +181,15 @@ SIGNALS: Final = (
         "does an application that was loaded with --preload.",
     ),
     ("TTIN, TTOU", "One worker more, one worker less."),
+    (
+        "USR2",
+        "Every worker writes to the log where its threads and tasks stand, and its connections.",
+    ),
 )
 
 SIGNALS_NOTE: Final = (
     "They go to the supervisor, the first process. With --workers 0 there is none, and only TERM, "
-    "INT and QUIT have these meanings.",
+    "INT, QUIT and USR2 have these meanings.",
 )
 
 EXIT_STATUSES: Final = (

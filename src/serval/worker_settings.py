@@ -79,6 +79,13 @@ class WorkerSettings:
         at_least=0.5,
         zero_means="no limit",
     )
+    watchdog_lag: float = seconds(
+        0.5,
+        "How long a handler may block the event loop of a worker before it is named in the log.",
+        group=Group.WORKERS,
+        at_least=0.05,
+        zero_means="no watchdog",
+    )
     crash_limit: int = option(
         5,
         "How many workers may die within a minute; one more ends the server.",

@@ -107,7 +107,7 @@ def slow_to_boot(channel: ChildChannel) -> NoReturn:
 
 def curious(channel: ChildChannel) -> NoReturn:
     """Say what was inherited: descriptors here, ignored signals in a program that it runs."""
-    own = {channel.parent_gone_fd, channel.bell_fd, channel.claim_fd}
+    own = {channel.parent_gone_fd, channel.bell_fd, channel.claim_fd, *channel.dump_fds}
     opened = {int(name) for name in os.listdir("/proc/self/fd")}
     extra = [fd for fd in opened - own - {0, 1, 2} if os.path.exists(f"/proc/self/fd/{fd}")]
     say(channel, f"extra descriptors: {extra}")

@@ -15,7 +15,9 @@ def ends() -> Iterator[tuple[ChildChannel, int, int]]:
     for fd in (bell_reader, bell, claim):
         os.set_blocking(fd, False)
     slot = Scoreboard(1).slot(0)
-    channel = ChildChannel(slot, 0, 1, parent_gone_fd=-1, bell_fd=bell, claim_fd=claim)
+    channel = ChildChannel(
+        slot, 0, 1, parent_gone_fd=-1, bell_fd=bell, claim_fd=claim, dump_fds=(-1, -1)
+    )
     yield channel, bell_reader, claim_writer
     for fd in (bell_reader, bell, claim, claim_writer):
         os.close(fd)
@@ -45,7 +47,9 @@ def test_notifying_a_parent_that_is_gone_is_harmless() -> None:
     os.close(reader)
     slot = Scoreboard(1).slot(0)
 
-    ChildChannel(slot, 0, 1, parent_gone_fd=-1, bell_fd=writer, claim_fd=-1).notify()
+    ChildChannel(
+        slot, 0, 1, parent_gone_fd=-1, bell_fd=writer, claim_fd=-1, dump_fds=(-1, -1)
+    ).notify()
 
     os.close(writer)
 

@@ -102,10 +102,13 @@ class _Pipes:
             os.close(fd)
 
 
-def _drain(fd: int) -> None:
+def _drain(fd: int) -> bytes:
+    """What can be read without waiting."""
+    found = b""
     with contextlib.suppress(BlockingIOError):
-        while os.read(fd, 4096):
-            pass
+        while data := os.read(fd, 4096):
+            found += data
+    return found
 
 
 class Supervisor:
@@ -144,6 +147,7 @@ class Supervisor:
         self._reloads = 0
         self._inbox = inbox
         self._pipes = _Pipes()
+        self._last_words: dict[int, int] = {}  # by slot: what a child writes before it is killed
         self._selector = selectors.DefaultSelector()
         self._todo: deque[Action] = deque()
         self._status: ExitStatus | None = None
@@ -258,6 +262,8 @@ class Supervisor:
             )
             self.scoreboard.release(index)
             self._do(self._plan.exited(death, time.monotonic()))
+            if words := _last_words(self._last_words.pop(index)):
+                _log.error("process %d could not say itself where it stood:\n%s", pid, words)
 
     def _do(self, actions: Iterable[Action]) -> None:
         """Carry out actions and what follows from them, in order."""
@@ -293,16 +299,21 @@ class Supervisor:
         if not any(c.pid and self._is_booting(c.index) for c in self._plan.children):
             self._pipes.renew_claim()
         entry = self._entry_of(spawn.generation)
+        dump_fds = os.pipe()
         try:
             with signals_held() as mask:
                 pid = os.fork()
                 if pid == 0:
-                    self._become_worker(entry, spawn, mask)
+                    self._become_worker(entry, spawn, mask, dump_fds)
         except OSError as exc:
+            os.close(dump_fds[0])
             slot.clear()
             reason = exc.strerror or str(exc)
             self._todo.extend(self._plan.not_spawned(spawn.index, reason, time.monotonic()))
             return
+        finally:
+            os.close(dump_fds[1])
+        self._last_words[spawn.index] = dump_fds[0]
         slot.pid = pid
         self._todo.extend(self._plan.spawned(spawn.index, pid, time.monotonic()))
 
@@ -316,12 +327,16 @@ class Supervisor:
         self._entries = {g: e for g, e in self._entries.items() if g in needed}
         return self._entries[generation]
 
-    def _become_worker(self, entry: Entry, spawn: Spawn, mask: set[int]) -> NoReturn:
+    def _become_worker(
+        self, entry: Entry, spawn: Spawn, mask: set[int], dump_fds: tuple[int, int]
+    ) -> NoReturn:
         """In the child: never come back, or there would be two supervisors."""
         try:
             self._inbox.close_in_child()
             self._selector.close()
             self._pipes.close_in_child()
+            for reader in self._last_words.values():
+                os.close(reader)
             for companion in self._companions:
                 companion.close_in_child()
             slot = self.scoreboard.slot(spawn.index)
@@ -333,6 +348,7 @@ class Supervisor:
                 parent_gone_fd=self._pipes.life_reader,
                 bell_fd=self._pipes.bell_writer,
                 claim_fd=self._pipes.claim_reader,
+                dump_fds=dump_fds,
             )
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             entry(channel)
@@ -340,6 +356,14 @@ class Supervisor:
             _log.critical("a worker ended by an exception", exc_info=True)
         finally:
             os._exit(ExitStatus.CRASHED)
+
+
+def _last_words(fd: int) -> str:
+    """What was written into a pipe and never read; closes it."""
+    os.set_blocking(fd, False)
+    words = _drain(fd)
+    os.close(fd)
+    return words.decode("utf-8", "replace").strip()
 
 
 def _send(pid: int, signum: signal.Signals) -> None:

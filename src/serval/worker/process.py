@@ -53,6 +53,10 @@ class Channel(Protocol):
     def parent_gone_fd(self) -> int:
         """A descriptor that reaches its end when the supervisor has died."""
 
+    @property
+    def dump_fds(self) -> tuple[int, int]:
+        """A pipe; what is left in it, the supervisor shows when we are dead."""
+
     def notify(self) -> None:
         """Wake the supervisor after the slot's state has changed."""
 
@@ -123,7 +127,7 @@ class WorkerProcess:
         self._config = inheritance.config
         self._channel = channel
         self._slot = None if channel is None else channel.slot
-        self._dump = Dump()
+        self._dump = Dump(None if channel is None else channel.dump_fds)
 
     # Start.
 

@@ -15,6 +15,7 @@ from serval.scoreboard import Slot
 from serval.worker.memory import rss_bytes
 from serval.worker.retirement import Limits, Retirement
 from serval.worker.service import Service
+from serval.worker.watchdog import watch
 
 logger = logging.getLogger("serval.error")
 
@@ -68,9 +69,17 @@ class Pulse:
 
     async def run(self) -> None:
         """Beat until cancelled."""
+        if self._slot is not None:
+            self._slot.rss_bytes = rss_bytes()
+        watchdog = watch(self._service)
+        try:
+            await self._beat()
+        finally:
+            if watchdog is not None:
+                watchdog.stop()
+
+    async def _beat(self) -> None:
         slot, service = self._slot, self._service
-        if slot is not None:
-            slot.rss_bytes = rss_bytes()
         while True:
             due_at = time.monotonic() + self._period
             await asyncio.sleep(self._sleep_seconds(due_at - self._period))

@@ -1,0 +1,135 @@
+"""Names the handler that blocks the event loop, while it does.
+
+A thread looks at the loop's thread now and then, for as long as there is work, and sleeps when
+there is none.  Where it finds the loop inside a callback it asks for an answer; if none comes in
+time, whoever stands there holds up every other request of the worker.  It misses blocks that are
+hardly longer than its limit, and those of code that runs while no request does.
+"""
+
+import logging
+import sys
+import threading
+import time
+from types import CodeType, FrameType
+from typing import Final, TypeAlias
+
+from serval.worker.service import Service
+from serval.worker.stacks import (
+    frame_of,
+    frames_of,
+    is_at_rest,
+    of_application,
+    places,
+    request_line,
+    scope_of,
+    stack_lines,
+)
+
+logger = logging.getLogger("serval.error")
+
+# A block that lasts longer is told of before its end, which may never come.
+LONGEST_WAIT_SECONDS: Final = 5.0
+# One warning in this time for each stack.
+INTERVAL_SECONDS: Final = 60.0
+_STACKS_COUNT: Final = 256
+# Debuggers stop the loop on purpose.
+_DEBUGGERS: Final = ("pydevd", "debugpy", "pdb")
+
+Frames: TypeAlias = list[tuple[FrameType, int]]
+
+
+class Watchdog:
+    """Watches the loop of one service.
+
+    Args:
+        service: Whose loop; the thread that makes this is the one to be watched.
+        limit_seconds: How long the loop may stand still unnoticed.
+    """
+
+    def __init__(self, service: Service, limit_seconds: float) -> None:
+        self._service = service
+        self._limit_seconds = limit_seconds
+        self._loop = service.loop
+        self._watched = threading.get_ident()
+        self._awake = threading.Event()
+        self._over = threading.Event()
+        self._told_at: dict[tuple[tuple[CodeType, int], ...], float] = {}
+
+    def start(self) -> None:
+        """Watch from the next request on."""
+        if any(name in sys.modules for name in _DEBUGGERS):
+            return
+        self._service.watch = self._awake.set
+        threading.Thread(target=self._run, name="serval-watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._over.set()
+        self._awake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._awake.wait()
+            if self._over.wait(self._limit_seconds / 2):
+                return
+            frame = frame_of(self._watched)
+            if frame is None:
+                return
+            if not is_at_rest(frame):
+                self._check()
+            else:
+                self._rest()
+
+    def _rest(self) -> None:
+        """Sleep until there is work, unless there is some."""
+        self._awake.clear()
+        if not self._service.is_quiet:
+            self._awake.set()
+
+    def _check(self) -> None:
+        """Ask the loop for an answer, and tell of it if that takes too long."""
+        asked_at = time.monotonic()
+        answered = threading.Event()
+        try:
+            self._loop.call_soon_threadsafe(answered.set)
+        except RuntimeError:  # the loop is closed
+            self._over.set()
+            return
+        if answered.wait(self._limit_seconds / 2):
+            return
+        frames = frames_of(frame_of(self._watched))
+        if answered.wait(self._limit_seconds / 2) or not frames or is_at_rest(frames[-1][0]):
+            return
+        # Texts now: the frames go on.
+        who, where = request_line(scope_of(frames)), "\n".join(stack_lines(of_application(frames)))
+        ended = answered.wait(LONGEST_WAIT_SECONDS)
+        seconds = time.monotonic() - asked_at
+        if self._is_news(of_application(frames), time.monotonic()):
+            logger.warning(
+                "the event loop was blocked for %s%.1f s by %s, and with it everything else in "
+                "this worker; it stood at\n%s",
+                "" if ended else "more than ",
+                seconds,
+                who,
+                where,
+            )
+
+    def _is_news(self, frames: Frames, now: float) -> bool:
+        """Whether this stack was not told of for a while."""
+        key = places(frames)
+        if now - self._told_at.get(key, float("-inf")) < INTERVAL_SECONDS:
+            return False
+        if len(self._told_at) >= _STACKS_COUNT:
+            self._told_at.clear()
+        self._told_at[key] = now
+        return True
+
+
+def watch(service: Service) -> Watchdog | None:
+    """Watch a service as its configuration says; its loop's thread only."""
+    seconds = service.config.watchdog_lag
+    if not seconds:
+        return None
+    watchdog = Watchdog(service, seconds)
+    watchdog.start()
+    return watchdog

@@ -1,0 +1,79 @@
+"""An application whose handlers block the event loop, each in its own way."""
+
+import asyncio
+import os
+import re
+import time
+
+from serval.asgi.types import Receive, Scope, Send
+
+
+def say(text: str) -> None:
+    """One write, so that lines of several workers never mix."""
+    os.write(1, f"app in {os.getpid()}: {text}\n".encode())
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        sleep_in_a_websocket()
+        await send({"type": "websocket.close"})
+        return
+    assert scope["type"] == "http"
+    await ROUTES[scope["path"]](receive)
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+
+
+async def answer(_receive: Receive) -> None:
+    """Answer at once."""
+
+
+async def sleep(_receive: Receive) -> None:
+    time.sleep(2)
+
+
+async def sleep_after_a_wait(_receive: Receive) -> None:
+    await asyncio.sleep(0.01)
+    time.sleep(2)
+
+
+async def sleep_twice(_receive: Receive) -> None:
+    for _ in range(2):
+        time.sleep(1)
+        await asyncio.sleep(0)
+
+
+async def spin(_receive: Receive) -> None:
+    say("spins")
+    while True:
+        pass
+
+
+async def hold_the_interpreter(_receive: Receive) -> None:
+    """A search in C that takes centuries, and never lets another thread run."""
+    say("holds")
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+async def wait(receive: Receive) -> None:
+    say("waits")
+    await receive()
+    await receive()
+
+
+def sleep_in_a_websocket() -> None:
+    time.sleep(2)
+
+
+ROUTES = {
+    "/": answer,
+    "/sleep": sleep,
+    "/sleep-after-a-wait": sleep_after_a_wait,
+    "/sleep-twice": sleep_twice,
+    "/spin": spin,
+    "/hold": hold_the_interpreter,
+    "/wait": wait,
+}
