@@ -463,7 +463,7 @@ class HttpConnection(Wire):
                 self._conclude(exchange, error.reason)
         elif self.state is _OPEN:
             self.queue(plain_response(error.status, text, self.service.defaults))
-            self.service.refusal_sent(self.client, self.scheme, error, len(text))
+            self.service.refusal_sent(self.client, self.scheme, error, len(text) + len("\n"))
         if self.state not in (State.LINGERING, State.CLOSED):
             self._linger()
 
