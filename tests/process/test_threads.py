@@ -1,0 +1,414 @@
+"""Applications on threads, through the command: what blocks holds up only itself."""
+
+import hashlib
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import pytest
+
+from process import wsgi_app
+from process.harness import Program, running
+from serval.errors import ExitStatus
+
+pytestmark = pytest.mark.timeout(90)
+
+Address = tuple[str, int]
+
+
+@contextmanager
+def serving(target: str, *options: str, workers: int = 1) -> Iterator[tuple[Program, Address]]:
+    with running("serval", target, "--port", "0", "--workers", str(workers), *options) as program:
+        address = program.address()
+        if workers:
+            program.expect("ready: ")
+        yield program, address
+
+
+@pytest.fixture(scope="module")
+def wsgi() -> Iterator[tuple[Program, Address]]:
+    with serving("process.wsgi_app:app", "--threads", "4") as (program, address):
+        yield program, address
+        assert program.stop() == ExitStatus.OK
+
+
+def ask(
+    address: Address,
+    path: str = "/",
+    method: str = "GET",
+    body: bytes | Iterator[bytes] | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[HTTPResponse, bytes]:
+    connection = HTTPConnection(*address, timeout=20)
+    try:
+        connection.request(method, path, body=body, headers=headers or {})
+        response = connection.getresponse()
+        return response, response.read()
+    finally:
+        connection.close()
+
+
+def exchange(address: Address, data: bytes) -> bytes:
+    """Send that and read to the end."""
+    with socket.create_connection(address, timeout=20) as client:
+        client.sendall(data)
+        return read_all(client)
+
+
+def read_all(client: socket.socket) -> bytes:
+    answer = b""
+    while chunk := client.recv(65536):
+        answer += chunk
+    return answer
+
+
+# --- WSGI: the environ, as the validator and we see it ------------------------------------------
+
+
+def test_a_wsgi_application_is_recognised_and_answers(wsgi: tuple[Program, Address]) -> None:
+    response, body = ask(wsgi[1])
+
+    assert (response.status, body) == (200, b"hello")
+    assert response.headers["content-length"] == "5"
+    assert response.headers["server"] == "serval"
+    assert response.headers["date"]
+
+
+def test_the_environ_says_how_it_is_run(wsgi: tuple[Program, Address]) -> None:
+    host, port = wsgi[1]
+    response, body = ask(wsgi[1], "/environ?a=b", headers={"X-Some": "thing"})
+    lines = body.decode().splitlines()
+
+    assert response.reason == "Very Well"
+    for line in (
+        "PATH_INFO=/environ",
+        "QUERY_STRING=a=b",
+        "HTTP_X_SOME=thing",
+        f"SERVER_NAME={host}",
+        f"SERVER_PORT={port}",
+        "REMOTE_ADDR=127.0.0.1",
+        "wsgi.multithread=True",
+        "wsgi.multiprocess=False",
+        "wsgi.run_once=False",
+        "wsgi.version=(1, 0)",
+    ):
+        assert line in lines
+
+
+def test_one_thread_and_two_processes_are_said_honestly() -> None:
+    options = ("--threads", "1", "--interface", "wsgi")
+    with serving("process.wsgi_app:app", *options, workers=2) as (program, address):
+        lines = ask(address, "/environ")[1].decode().splitlines()
+        with ThreadPoolExecutor(3) as clients:
+            list(clients.map(lambda _: ask(address, "/sleep"), range(3)))
+
+        assert "wsgi.multithread=False" in lines
+        assert "wsgi.multiprocess=True" in lines
+        assert ask(address, "/most")[1] in {b"0", b"1"}  # of either process
+        assert program.stop() == ExitStatus.OK
+
+
+# --- WSGI: bodies of requests -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 60_000, 70_000, 3_000_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_arrives_whole(wsgi: tuple[Program, Address], size: int, chunked: bool) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    data = data[:size]
+    pieces = (data[start : start + 30_000] for start in range(0, size, 30_000))
+
+    body = ask(wsgi[1], "/digest", "POST", pieces if chunked else data)[1]
+
+    assert body.decode() == f"{size} {hashlib.sha256(data).hexdigest()}"
+
+
+def test_an_upload_in_small_pieces_arrives_whole(wsgi: tuple[Program, Address]) -> None:
+    with socket.create_connection(wsgi[1], timeout=20) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(
+            b"POST /digest HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\n"
+        )
+        for _ in range(100):
+            client.sendall(b"x")
+        answer = read_all(client)
+
+    assert f"100 {hashlib.sha256(b'x' * 100).hexdigest()}".encode() in answer
+
+
+def test_a_body_is_asked_for_when_the_application_reads(wsgi: tuple[Program, Address]) -> None:
+    with socket.create_connection(wsgi[1], timeout=20) as client:
+        client.sendall(
+            b"POST /digest HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+        )
+        asked = client.recv(100)
+        client.sendall(b"abc")
+        answer = read_all(client)
+
+    assert asked == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert hashlib.sha256(b"abc").hexdigest().encode() in answer
+
+
+def test_a_body_that_nobody_reads_is_not_asked_for(wsgi: tuple[Program, Address]) -> None:
+    answer = exchange(
+        wsgi[1],
+        b"POST /ignored HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+    )
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"connection: close" in answer
+
+
+def test_a_body_that_is_not_read_does_not_spoil_the_next_request(
+    wsgi: tuple[Program, Address],
+) -> None:
+    connection = HTTPConnection(*wsgi[1], timeout=20)
+    try:
+        for _ in range(3):
+            connection.request("POST", "/ignored", body=b"x" * 50_000)
+            assert connection.getresponse().read() == b"not read"
+    finally:
+        connection.close()
+
+
+def test_a_body_over_the_limit_is_refused() -> None:
+    options = ("--max-body-size", "100000", "--threads", "2")
+    with serving("process.wsgi_app:app", *options) as (program, address):
+        announced = ask(address, "/digest", "POST", b"x" * 100_001)[0]
+        chunks = (b"x" * 10_000 for _ in range(11))
+        in_chunks = ask(address, "/digest", "POST", chunks)[0]
+
+        assert announced.status == 413
+        assert in_chunks.status == 413
+        assert program.stop() == ExitStatus.OK
+        assert "Traceback" not in program.text
+
+
+def test_a_slow_body_is_given_up_and_takes_no_thread() -> None:
+    options = ("--timeout-body-idle", "1", "--threads", "2")
+    head = b"POST /digest HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    with serving("process.wsgi_app:app", *options) as (program, address):
+        slow = [socket.create_connection(address, timeout=20) for _ in range(8)]
+        for client in slow:
+            client.sendall(head + b"x" * 100)
+        began_at = time.monotonic()
+        assert ask(address)[1] == b"hello"
+        assert time.monotonic() - began_at < 0.5
+        for client in slow:
+            assert read_all(client).startswith(b"HTTP/1.1 408 ")
+            client.close()
+        assert program.stop() == ExitStatus.OK
+
+
+def test_a_large_body_that_stalls_in_mid_read_is_given_up() -> None:
+    options = ("--timeout-body-idle", "1", "--threads", "2")
+    head = b"POST /digest HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    with serving("process.wsgi_app:app", *options) as (program, address):
+        answer = exchange(address, head + b"x" * 100_000)
+
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert program.stop() == ExitStatus.OK
+        assert "Traceback" not in program.text
+
+
+# --- WSGI: responses --------------------------------------------------------------------------
+
+
+def test_a_generator_is_sent_in_chunks_and_closed(wsgi: tuple[Program, Address]) -> None:
+    response, body = ask(wsgi[1], "/stream")
+
+    assert response.headers["transfer-encoding"] == "chunked"
+    assert body == b"".join(b"%d\n" % number for number in range(1000))
+    wsgi[0].expect("app: closed stream")
+
+
+def test_http_1_0_gets_its_stream_to_the_end_of_the_connection(
+    wsgi: tuple[Program, Address],
+) -> None:
+    answer = exchange(wsgi[1], b"GET /stream HTTP/1.0\r\n\r\n")
+
+    assert b"transfer-encoding" not in answer
+    assert answer.endswith(b"998\n999\n")
+
+
+def test_what_is_written_comes_before_what_is_returned(wsgi: tuple[Program, Address]) -> None:
+    assert ask(wsgi[1], "/written")[1] == b"".join(b"%d\n" % n for n in range(10)) + b"end"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_file_is_sent_from_where_it_stands(wsgi: tuple[Program, Address], method: str) -> None:
+    response, body = ask(wsgi[1], "/file", method)
+
+    if method == "GET":
+        assert response.headers["content-length"] == str(256 * 8191)
+        assert body == bytes(range(256)) * 8191
+    else:
+        assert body == b""
+
+
+def test_a_small_file_is_sent(wsgi: tuple[Program, Address]) -> None:
+    assert ask(wsgi[1], "/small-file")[1] == Path(wsgi_app.__file__).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "length"), [("/nothing", 204, None), ("/not-modified", 304, None)]
+)
+def test_a_response_without_a_body_has_none(
+    wsgi: tuple[Program, Address], path: str, status: int, length: str | None
+) -> None:
+    response, body = ask(wsgi[1], path)
+
+    assert (response.status, body) == (status, b"")
+    assert response.headers["content-length"] == length
+    assert response.headers["transfer-encoding"] is None
+
+
+def test_the_head_alone_has_the_length_of_the_body(wsgi: tuple[Program, Address]) -> None:
+    response, body = ask(wsgi[1], "/", "HEAD")
+
+    assert (response.headers["content-length"], body) == ("5", b"")
+
+
+def test_pipelined_requests_are_answered_in_order(wsgi: tuple[Program, Address]) -> None:
+    head = b" HTTP/1.1\r\nHost: x\r\n"
+    answer = exchange(
+        wsgi[1],
+        b"GET /written" + head + b"\r\nGET /" + head + b"\r\n"
+        b"POST /digest" + head + b"Content-Length: 2\r\n\r\nab"
+        b"GET /stream" + head + b"Connection: close\r\n\r\n",
+    )
+
+    order = [b"3\r\nend\r\n", b"hello", hashlib.sha256(b"ab").hexdigest().encode(), b"999\n"]
+    assert [answer.find(part) for part in order] == sorted(answer.find(part) for part in order)
+    assert answer.count(b"HTTP/1.1 200 ") == 4
+
+
+# --- WSGI: what goes wrong -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "what"), [("/raising", "ValueError"), ("/exiting", "SystemExit")])
+def test_an_exception_is_a_500_and_is_logged(
+    wsgi: tuple[Program, Address], path: str, what: str
+) -> None:
+    response, _ = ask(wsgi[1], path)
+
+    assert response.status == 500
+    wsgi[0].expect(f"^{what}")
+    assert ask(wsgi[1])[1] == b"hello"
+
+
+def test_an_exception_in_mid_response_is_seen_by_the_client(
+    wsgi: tuple[Program, Address],
+) -> None:
+    answer = exchange(wsgi[1], b"GET /raising-late HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert answer.endswith(b"5\r\nbegun\r\n")
+    wsgi[0].expect("app: closed raising late")
+    wsgi[0].expect("ValueError: on purpose, late")
+
+
+def test_a_body_longer_than_announced_is_cut_and_logged(wsgi: tuple[Program, Address]) -> None:
+    response, body = ask(wsgi[1], "/too-long")
+
+    assert (response.status, body) == (200, b"abc")
+    wsgi[0].expect("longer than its content-length")
+
+
+def test_a_body_shorter_than_announced_breaks_the_connection(
+    wsgi: tuple[Program, Address],
+) -> None:
+    answer = exchange(wsgi[1], b"GET /too-short HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert answer.endswith(b"\r\n\r\nabc")
+    wsgi[0].expect("shorter than its content-length")
+
+
+def test_a_client_that_leaves_ends_its_stream(wsgi: tuple[Program, Address]) -> None:
+    with socket.create_connection(wsgi[1], timeout=20) as client:
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.recv(100_000)
+
+    wsgi[0].expect("app: closed endless")
+    wsgi[0].expect(r"GET /endless HTTP/1.1\" 499")
+
+
+def test_a_client_that_does_not_read_is_given_up() -> None:
+    options = ("--timeout-write-idle", "1", "--threads", "2")
+    with (
+        serving("process.wsgi_app:app", *options) as (program, address),
+        socket.create_connection(address, timeout=20) as client,
+    ):
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        program.expect("app: closed endless")
+        assert program.stop() == ExitStatus.OK
+
+
+# --- threads ------------------------------------------------------------------------------------
+
+
+def test_sleeping_requests_hold_up_only_themselves() -> None:
+    with serving("process.wsgi_app:app", "--threads", "8") as (program, address):
+        began_at = time.monotonic()
+        with ThreadPoolExecutor(16) as clients:
+            bodies = list(clients.map(lambda _: ask(address, "/sleep")[1], range(16)))
+        took_seconds = time.monotonic() - began_at
+
+        assert bodies == [b"hello"] * 16
+        assert took_seconds < 1.3
+        assert ask(address, "/most")[1] == b"8"
+        assert program.stop() == ExitStatus.OK
+
+
+def test_idle_connections_take_no_thread() -> None:
+    with serving("process.wsgi_app:app", "--threads", "2", "--no-access-log") as (program, address):
+        idle = [socket.create_connection(address, timeout=20) for _ in range(300)]
+        for client in idle:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        for client in idle:
+            assert client.recv(1000).endswith(b"hello")
+        began_at = time.monotonic()
+        assert ask(address)[1] == b"hello"
+        assert time.monotonic() - began_at < 0.5
+        for client in idle:
+            client.close()
+        assert program.stop() == ExitStatus.OK, program.text
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stop_lets_running_requests_finish(workers: int) -> None:
+    with (
+        serving("process.wsgi_app:app", "--threads", "2", workers=workers) as (program, address),
+        socket.create_connection(address, timeout=20) as idle,
+        socket.create_connection(address, timeout=20) as client,
+    ):
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(1000).endswith(b"hello")
+        client.sendall(b"GET /sleep HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.2)  # the application says nothing as it begins
+        program.signal(signal.SIGTERM)
+        answer = read_all(client)
+
+        assert answer.endswith(b"hello")
+        assert b"connection: close" in answer
+        assert read_all(idle) == b""
+        assert program.wait() == ExitStatus.OK
+
+
+def test_a_thread_that_does_not_end_is_left_behind() -> None:
+    options = ("--threads", "2", "--timeout-graceful-shutdown", "1")
+    with (
+        serving("process.wsgi_app:app", *options) as (program, address),
+        socket.create_connection(address, timeout=20) as client,
+    ):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.recv(1000)
+        assert program.stop() == ExitStatus.OK
+        assert re.search("graceful stop ends", program.text)
