@@ -65,7 +65,7 @@ def measure(bench: Bench, server: Server, work: Work, number: int) -> Measuremen
         ):
             return under_load(bench, server, work, number, served)
     except (OSError, subprocess.SubprocessError, http.client.HTTPException) as exc:
-        return Measurement(work.name, server.name, number, fault=f"{exc!s:.300}")
+        return Measurement(work.name, server.name, number, fault=f"{exc!r:.300}")
 
 
 def under_load(
