@@ -80,6 +80,9 @@ def under_load(
     if load.errors or not load.units:
         fault = f"{load.errors} errors, {load.units} answers"
         return Measurement(work.name, server.name, number, fault=fault)
+    if after.cpu_seconds <= before.cpu_seconds:
+        fault = "it used no time: something else has taken its port"
+        return Measurement(work.name, server.name, number, fault=fault)
     return Measurement(
         work.name,
         server.name,
