@@ -1,6 +1,8 @@
 """An application that answers with what it was told of the request."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 from process.apps import live
 from serval.asgi.types import Receive, Scope, Send
@@ -51,3 +53,16 @@ async def talk(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.send", "text": told(scope)})
     while (message := await receive())["type"] == "websocket.receive":
         await send({"type": "websocket.send", "bytes": message["bytes"], "text": message["text"]})
+
+
+def wsgi(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+    """The same as a WSGI application, without WebSockets."""
+    if environ["PATH_INFO"] == "/big":
+        body = bytes(BIG_BYTES)
+    elif environ["PATH_INFO"] == "/echo":
+        body = environ["wsgi.input"].read()
+    else:
+        client = [environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"])]
+        body = json.dumps({"client": client, "scheme": environ["wsgi.url_scheme"]}).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]

@@ -71,11 +71,10 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextmanager
-def serving(authority: Authority, *options: str, names: str = "127.0.0.1") -> Iterator[Program]:
-    certificate = ["--ssl-certfile", authority.issue(names, "localhost")]
-    with running(
-        "serval", "process.scope_app:app", "--port", "0", *certificate, *options
-    ) as program:
+def serving(authority: Authority, *options: str, target: str = "app") -> Iterator[Program]:
+    certificate = ["--ssl-certfile", authority.issue("127.0.0.1", "localhost")]
+    where = (f"process.scope_app:{target}", "--port", "0")
+    with running("serval", *where, *certificate, *options) as program:
         yield program
 
 
@@ -170,6 +169,24 @@ def test_websockets_speak_tls(authority: Authority, loop: str) -> None:
     assert found["tls"]["tls_version"] == 0x0304
     assert echoes == ["hello", large, b"x", large]
     assert client.close_code == 1000
+
+
+def test_a_wsgi_application_is_served_by_threads(authority: Authority) -> None:
+    body = bytes(range(256)) * 12_000
+
+    with serving(authority, "--threads", "2", target="wsgi") as program:
+        host, port = program.address()
+        with httpx.Client(verify=authority.client(), timeout=20) as client:
+            first = client.post(f"https://{host}:{port}/echo", content=body)
+            second = client.post(f"https://{host}:{port}/echo", content=iter([body, body]))
+            third = client.get(f"https://{host}:{port}/big")
+            fourth = client.get(f"https://{host}:{port}/x")
+            assert program.stop() == ExitStatus.OK  # with the connection still open
+
+    assert first.content == body
+    assert second.content == body * 2
+    assert third.content == bytes(BIG_BYTES)
+    assert fourth.json()["scheme"] == "https"
 
 
 def test_pipelined_requests_are_answered_in_order(authority: Authority) -> None:

@@ -5,9 +5,9 @@ unsent, and can shut one direction.  Thread of the loop only.
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
-from contextlib import suppress
 from typing import Final
 
 RECEIVE_BYTES: Final = 65_536
@@ -22,11 +22,15 @@ NOT_READY: Final = (
 )
 
 
-def say_goodbye(sock: ssl.SSLSocket) -> None:
-    """Send close_notify, as far as the socket takes it; the peer's is not waited for."""
-    # It is sent and no answer has come, or there is nobody to send it to.
-    with suppress(OSError, ValueError):
+def say_goodbye(sock: ssl.SSLSocket) -> bool:
+    """Send close_notify; the peer's is not waited for.  False where the socket is full."""
+    try:
         sock.unwrap()
+    except ssl.SSLWantWriteError:
+        return False
+    except (OSError, ValueError):
+        pass  # it is sent and no answer has come, or there is nobody to send it to
+    return True
 
 
 class TlsTransport(asyncio.Transport):
@@ -139,14 +143,19 @@ class TlsTransport(asyncio.Transport):
         """Send nothing more after what is unsent, and read on."""
         self._shut = True
         if not self._unsent:
-            self._shut_output()
+            self._part()
 
-    def _shut_output(self) -> None:
-        say_goodbye(self._sock)
-        try:
-            self._sock.shutdown(1)  # SHUT_WR
-        except OSError as error:  # ENOTCONN: the peer was quicker
-            self._lose(error)
+    def _part(self) -> None:
+        """Everything is sent: end our direction, or all."""
+        if not say_goodbye(self._sock):
+            self._loop.add_writer(self._fd, self._send_rest)
+        elif self._closing:
+            self._end_soon(None)
+        else:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError as error:  # ENOTCONN: the peer was quicker
+                self._lose(error)
 
     def _send(self) -> None:
         """Send until the socket is full; OpenSSL takes a record's worth at a time."""
@@ -169,11 +178,8 @@ class TlsTransport(asyncio.Transport):
         if self._congested and self._unsent_bytes <= self._low:
             self._congested = False
             self._protocol.resume_writing()
-        if not self._unsent and not self._is_over:
-            if self._closing:
-                self._end_soon(None, politely=True)
-            elif self._shut:
-                self._shut_output()
+        if not self._unsent and not self._is_over and (self._closing or self._shut):
+            self._part()
 
     # The end.
 
@@ -191,7 +197,7 @@ class TlsTransport(asyncio.Transport):
             self.pause_reading()
             self._closing = True
             if not self._unsent:
-                self._end_soon(None, politely=True)
+                self._part()
 
     def abort(self) -> None:
         """Close the connection; what is unsent is lost."""
@@ -205,16 +211,14 @@ class TlsTransport(asyncio.Transport):
             self._closing = True
         self._end_soon(error)
 
-    def _end_soon(self, error: OSError | None, *, politely: bool = False) -> None:
+    def _end_soon(self, error: OSError | None) -> None:
         """End in the next turn: a protocol is not told of the end in the midst of its own call."""
         if not self._is_over:
             self._loop.remove_writer(self._fd)
             self._fd = -1
-            self._loop.call_soon(self._finish, error, politely)
+            self._loop.call_soon(self._finish, error)
 
-    def _finish(self, error: OSError | None, politely: bool) -> None:
-        if politely:
-            say_goodbye(self._sock)
+    def _finish(self, error: OSError | None) -> None:
         try:
             self._protocol.connection_lost(error)
         finally:
