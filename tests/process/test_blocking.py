@@ -156,7 +156,8 @@ def test_a_short_block_is_no_reason_to_replace() -> None:
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_sigusr2_tells_threads_tasks_and_connections(workers: int, loop: str) -> None:
-    with serving(workers, "--loop", loop) as (program, address):
+    options = ("--loop", loop, "--timeout-graceful-shutdown", "500ms")
+    with serving(workers, *options) as (program, address):
         if not workers:
             assert ask(address, "/") == 200  # it serves: its signals are taken
         with asking(address, "/wait"), socket.create_connection(address) as silent:

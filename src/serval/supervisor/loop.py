@@ -261,8 +261,9 @@ class Supervisor:
                 peak_rss_bytes=usage.ru_maxrss * _RSS_UNIT,
             )
             self.scoreboard.release(index)
+            words = _last_words(self._last_words.pop(index))
             self._do(self._plan.exited(death, time.monotonic()))
-            if words := _last_words(self._last_words.pop(index)):
+            if words:
                 _log.error("process %d could not say itself where it stood:\n%s", pid, words)
 
     def _do(self, actions: Iterable[Action]) -> None:
