@@ -4,15 +4,11 @@ Everything that both lanes share; `worker/sync_worker.py` gives it a socket in a
 `worker/async_pool.py` a transport.  Only the thread of the service's loop may call in.
 """
 
-import asyncio
-import logging
-import time
 from abc import abstractmethod
 from http import HTTPStatus
 from typing import Final
 
 from serval.asgi.exchange import DISCARD_BYTES, Exchange
-from serval.asgi.http_messages import Phase
 from serval.asgi.request_side import Input
 from serval.asgi.scope import http_scope, websocket_scope
 from serval.asgi.types import Address, Scope
@@ -20,12 +16,10 @@ from serval.errors import PeerError
 from serval.protocols.events import BodyReceived, RequestEnded, RequestReceived
 from serval.protocols.http1 import H1Protocol
 from serval.protocols.response import plain_response
-from serval.protocols.response_framing import Framing
 from serval.worker.deadlines import Wait
+from serval.worker.request_runner import RequestRunner
 from serval.worker.service import Service
-from serval.worker.wire import HIGH_WATER_BYTES, State, Wire
-
-logger = logging.getLogger("serval.error")
+from serval.worker.wire import HIGH_WATER_BYTES, State
 
 # Request body bytes that are held for an application before reading pauses.
 BODY_BUFFER_BYTES: Final = 65_536
@@ -38,31 +32,22 @@ BODY_PROGRESS_BYTES: Final = 7_200
 # Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
 _OPEN: Final = State.OPEN
 _IDLE: Final = State.IDLE
-_DONE: Final = Phase.DONE
 _ARRIVING: Final = Input.ARRIVING
-_TAKING: Final = frozenset((State.OPEN, State.DISCARDING))
 
 
-class HttpConnection(Wire):
+class HttpConnection(RequestRunner):
     """A connection that speaks HTTP/1.x; the way bytes travel is left to the lane.
 
     Attributes:
-        keep_alive: Whether another request will be taken after the running one.
+        parser: What has been read and not yet served is in it.
     """
 
     __slots__ = (
         "_amend",
         "_discarded_bytes",
-        "_ending",
-        "_input_changed",
         "_progress_bytes",
-        "_scope",
-        "_started_at",
         "_template",
-        "exchange",
-        "keep_alive",
         "parser",
-        "task",
     )
 
     def __init__(
@@ -75,17 +60,10 @@ class HttpConnection(Wire):
     ) -> None:
         super().__init__(service, client, server, scheme=scheme)
         self.parser = H1Protocol(service.head_limits, max_body_bytes=service.config.max_body_size)
-        self.exchange: Exchange | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.keep_alive = service.keeps_alive
         self._template = service.scope_template(server, scheme, self.lane)
         self._amend = service.proxies.amend_for(client)
-        self._scope: Scope = {}
-        self._started_at = 0.0
-        self._ending = service.draining
         self._discarded_bytes = 0
         self._progress_bytes = 0
-        self._input_changed: asyncio.Event | None = None
 
     @abstractmethod
     def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
@@ -144,16 +122,6 @@ class HttpConnection(Wire):
             self.exchange.peer_left()
             self._wake_receivers()
 
-    def peer_lost(self, cause: str = "client left") -> None:
-        """The connection is broken, or was closed under us."""
-        if self.state is State.CLOSED:
-            return
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            exchange.peer_lost()
-            self._finished(exchange, cause)
-        self.drop()
-
     def advance(self, data: bytes = b"") -> None:
         """Go on with what the parser holds, until it needs more bytes or an exchange must wait.
 
@@ -196,7 +164,9 @@ class HttpConnection(Wire):
             if self.exchange is None:
                 if self._out_bytes >= HIGH_WATER_BYTES:
                     self.flush()
-                if self.congested or self.state not in _TAKING:
+                if self.congested or (
+                    self.state is not _OPEN and self.state is not State.DISCARDING
+                ):
                     return True
             elif self.exchange.input is not _ARRIVING:
                 return True
@@ -282,31 +252,6 @@ class HttpConnection(Wire):
                 return
         self.begin(request, scope)
 
-    def begin(self, request: RequestReceived, scope: Scope, *, plain: bool = False) -> None:
-        """Call the application for a request that has been parsed; exactly once for each.
-
-        Args:
-            plain: The request is one that `H1Protocol.take_request` gave.
-        """
-        service = self.service
-        exchange = self.exchange = Exchange(request, self, service.defaults, plain=plain)
-        self._scope = scope
-        if service.date_is_stale:
-            service.renew_date()
-        if service.observed:
-            self._started_at = time.monotonic()
-            service.request_started(self, scope)
-        if self._ending:
-            self._last_request_is_known()
-            if self._eof:
-                exchange.peer_left()
-        task = service.start(self._run(exchange, scope), service.context.copy())
-        if self.exchange is exchange:
-            if exchange.phase is _DONE:
-                self._conclude(exchange)
-            else:
-                self.task = task
-
     def take_up(self, request: RequestReceived, scope: Scope) -> None:
         """Serve a request that another connection has parsed, before any of our own."""
         self.parser.skip_request()
@@ -316,40 +261,11 @@ class HttpConnection(Wire):
         self.flush()
         self._settle()
 
-    async def _run(self, exchange: Exchange, scope: Scope) -> None:
-        try:
-            await self.service.app(scope, exchange.receive, exchange.send)
-        except BaseException as error:
-            # Not kept beyond this clause: its traceback holds what the application was doing.
-            self._app_ended(exchange, scope, error)
-        else:
-            if exchange.phase is not _DONE:
-                self._app_ended(exchange, scope, None)
-
-    def _app_ended(self, exchange: Exchange, scope: Scope, error: BaseException | None) -> None:
-        ending = exchange.app_ended(error)
-        if not ending.fault or (
-            self.service.draining and isinstance(error, asyncio.CancelledError)
-        ):
-            return
-        if error is not None and error.__traceback__ is not None:
-            error.__traceback__ = error.__traceback__.tb_next  # without our own frame
-        if ending.excused:
-            logger.info("%s: %s %a: %a", ending.fault, scope["method"], scope["path"], error)
-        else:
-            logger.error("%s: %s %a", ending.fault, scope["method"], scope["path"], exc_info=error)
-
     def _next_request(self) -> None:
         self.parser.start_next_cycle()
         self.state = _OPEN
 
     # The lane of the running exchange.
-
-    async def input_changed(self) -> None:
-        """Wait until the exchange has something new to tell the application."""
-        if self._input_changed is None:
-            self._input_changed = asyncio.Event()
-        await self._input_changed.wait()
 
     def body_wanted(self) -> None:
         """The application took the body bytes that were held for it."""
@@ -369,11 +285,7 @@ class HttpConnection(Wire):
             self._settle()
 
     def _conclude(self, exchange: Exchange, cause: str = "") -> None:
-        """Make the connection ready for what follows a complete response.
-
-        Args:
-            cause: Why we answered in the application's stead, if we did.
-        """
+        """Make the connection ready for what follows a complete response."""
         self.exchange = self.task = None
         service = self.service
         service.stats.requests += 1
@@ -395,32 +307,6 @@ class HttpConnection(Wire):
             self._linger()
         else:
             self.state = State.CLOSING
-
-    def break_off(self) -> None:
-        """Cut the response short so that the peer can tell."""
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            self._finished(exchange, "client left" if exchange.lost else "response cut short")
-            self._wake_receivers()
-        self.flush()
-        # Where only the end of the connection would tell the end of the body, a reset must.
-        self.drop(reset=exchange is not None and exchange.framing is Framing.CLOSE)
-
-    def fault(self, text: str) -> None:
-        """Log what the application did wrong, where the response survived it."""
-        scope = self._scope
-        self.service.warn_once(f"{text.partition(':')[0]} {scope['path']}", text, scope)
-
-    def _finished(self, exchange: Exchange, cause: str) -> None:
-        """The running exchange was given up."""
-        self.service.stats.requests += 1
-        if self.service.observed:
-            self.service.request_finished(self, exchange, self._scope, self._started_at, cause)
-
-    def _wake_receivers(self) -> None:
-        event, self._input_changed = self._input_changed, None
-        if event is not None:
-            event.set()
 
     # Deadlines.
 
@@ -459,16 +345,13 @@ class HttpConnection(Wire):
             exchange.refuse(error.status, text)
             self.corked = corked
             self._wake_receivers()
-            if self.exchange is exchange and exchange.phase is _DONE:
+            if self.exchange is exchange:
                 self._conclude(exchange, error.reason)
         elif self.state is _OPEN:
             self.queue(plain_response(error.status, text, self.service.defaults))
             self.service.refusal_sent(self.client, self.scheme, error, len(text) + len("\n"))
         if self.state not in (State.LINGERING, State.CLOSED):
             self._linger()
-
-    def _closed(self) -> None:
-        self._wake_receivers()
 
     # The stop of the server.
 
@@ -486,18 +369,3 @@ class HttpConnection(Wire):
         elif self.state is _OPEN and self.exchange is None and not self.parser.head_started:
             # Accepted and not heard of yet: its first request may be on its way.
             self._wait_for(Wait.LINGER)
-
-    def disconnect(self) -> None:
-        """Tell the running application that its client is gone, though it may not be."""
-        if self.exchange is not None:
-            self.exchange.dismiss()
-            self._wake_receivers()
-
-    def abort(self) -> None:
-        """Cancel the running application and end the connection."""
-        if self.task is not None:
-            self.task.cancel()
-        if self.exchange is not None:
-            self.exchange.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
-        else:
-            self.drop()
