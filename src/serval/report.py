@@ -12,7 +12,7 @@ from serval.options import Option, options_of, render
 from serval.version import __version__
 
 # What stands for a secret, of whatever length.
-SECRET: Final = "********"
+SECRET: Final = "********"  # noqa: S105 - no password: what stands in place of one
 
 
 def settings_table(config: ServerConfig) -> str:

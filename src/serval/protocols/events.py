@@ -19,10 +19,10 @@ class RequestReceived(NamedTuple):
         keep_alive: Whether the client lets the connection live on after the response.
         complete: The whole body is in `body`; no further event belongs to this request.
         body: The whole body if `complete`, else empty.
-        content_length: The announced length of the body in bytes; 0 without a body, None if chunked.
+        content_length: The announced length of the body in bytes; 0 without one, None if chunked.
         expect_continue: The client waits for `100 Continue` before it sends the body.
-        upgrade: The lower-cased token of a valid upgrade offer (`Upgrade` with `Connection: upgrade`
-            in HTTP/1.1), else empty.
+        upgrade: The lower-cased token of a valid offer to upgrade (`Upgrade` with `Connection:
+            upgrade` in HTTP/1.1), else empty.
         accepts_trailers: The client said `TE: trailers`.
     """
 
