@@ -184,7 +184,9 @@ def _print_config(config: ServerConfig) -> int:
 
 def _check(config: ServerConfig) -> int:
     from serval import loader  # noqa: PLC0415 -- see the top
+    from serval.net.tls import load_certificates  # noqa: PLC0415
 
+    load_certificates(config)
     loaded = loader.load(
         config.app,
         factory=config.factory,

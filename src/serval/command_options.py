@@ -25,7 +25,7 @@ COMMAND_OPTIONS: Final = (
     Option(
         name="check",
         default=False,
-        help="Load the application, say what was found, and exit.",
+        help="Load the certificates and the application, say what was found, and exit.",
         negatable=False,
         aliases=(),
     ),

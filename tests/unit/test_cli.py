@@ -330,6 +330,16 @@ def test_check_of_an_application_that_is_not_there_ends_with_status_3() -> None:
     assert "only_here:app" in result.output
 
 
+@pytest.mark.usefixtures("_importable")
+def test_check_of_a_certificate_that_is_not_there_ends_with_status_3() -> None:
+    Path("only_here.py").write_text("async def app(scope, receive, send): ...\n")
+
+    result = run("only_here:app", "--check", "--ssl-certfile", "missing.pem")
+
+    assert result.exit_code == 3
+    assert "cannot load missing.pem (ssl_certfile): No such file or directory" in result.output
+
+
 def test_version_is_one_line() -> None:
     result = run("--version")
 
