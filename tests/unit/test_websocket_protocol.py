@@ -6,28 +6,36 @@ from client_frames import MASK, client_frame, close, text
 
 from serval.errors import PeerError
 from serval.protocols.deflate import DeflateTerms
-from serval.protocols.frames import CloseReceived, PingReceived, PongReceived
-from serval.protocols.websocket import Event, MessageLimits, WebSocketProtocol
+from serval.protocols.frames import (
+    CloseReceived,
+    Event,
+    MessageLimits,
+    PingReceived,
+    PongReceived,
+    TurnOver,
+)
+from serval.protocols.messages import MessageStream
 
 TERMS = DeflateTerms(12, 15, True, True, b"")
 LIMITS = MessageLimits(message_bytes=1000, fragment_count=4)
 
 
-def events_of(protocol: WebSocketProtocol, pieces: Iterable[bytes]) -> list[Event]:
+def events_of(protocol: MessageStream, pieces: Iterable[bytes]) -> list[Event]:
     events: list[Event] = []
     for piece in pieces:
         event = protocol.receive_data(piece)
         while event is not None:
-            events.append(event)
+            if not isinstance(event, TurnOver):
+                events.append(event)
             event = protocol.next_event()
     return events
 
 
 def events(data: bytes, *, deflate: DeflateTerms | None = None) -> list[Event]:
     """The events of `data`, which must not depend on where it is cut."""
-    whole = events_of(WebSocketProtocol(LIMITS, deflate), [data])
+    whole = events_of(MessageStream(LIMITS, deflate), [data])
     single = events_of(
-        WebSocketProtocol(LIMITS, deflate), [data[at : at + 1] for at in range(len(data))]
+        MessageStream(LIMITS, deflate), [data[at : at + 1] for at in range(len(data))]
     )
     assert list(map(told, whole)) == list(map(told, single))
     return whole
@@ -44,20 +52,20 @@ def verdict(data: bytes, *, deflate: DeflateTerms | None = None) -> tuple[int, s
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 1000])
-def test_plain_messages_of_every_length_form_come_whole(size: int) -> None:
+def test_whole_frames_of_every_length_form_come_whole(size: int) -> None:
     data = text("x" * size) + client_frame(0x82, b"\xff" * size)
 
     assert events(data) == ["x" * size, b"\xff" * size]
 
 
 def test_a_message_longer_than_two_length_bytes_can_tell_comes_whole() -> None:
-    protocol = WebSocketProtocol(MessageLimits())
+    protocol = MessageStream(MessageLimits())
 
     assert events_of(protocol, [text("x" * 70_000)]) == ["x" * 70_000]
 
 
 def test_without_limits_long_messages_of_many_fragments_pass() -> None:
-    protocol = WebSocketProtocol(MessageLimits(message_bytes=0, fragment_count=0))
+    protocol = MessageStream(MessageLimits(message_bytes=0, fragment_count=0))
     fragments = client_frame(0x02, b"a") + client_frame(0x00, b"b") * 2000
 
     received = events_of(protocol, [fragments + client_frame(0x80, b"c" * 70_000)])
@@ -89,7 +97,7 @@ def test_fragments_are_joined_with_control_frames_in_between() -> None:
 
 
 def test_the_fast_path_is_taken_again_after_others_had_to_give_way() -> None:
-    protocol = WebSocketProtocol(LIMITS)
+    protocol = MessageStream(LIMITS)
 
     received = events_of(protocol, [client_frame(0x89, b""), text("a")[:3], text("a")[3:]])
 
@@ -98,7 +106,7 @@ def test_the_fast_path_is_taken_again_after_others_had_to_give_way() -> None:
 
 
 def test_events_are_parsed_one_at_a_time() -> None:
-    protocol = WebSocketProtocol(LIMITS)
+    protocol = MessageStream(LIMITS)
 
     first = protocol.receive_data(text("a") + text("b"))
     protocol.hold(text("c"))
@@ -109,7 +117,7 @@ def test_events_are_parsed_one_at_a_time() -> None:
 
 
 def test_bytes_may_be_held_while_a_partial_frame_is_with_wsproto() -> None:
-    protocol = WebSocketProtocol(LIMITS)
+    protocol = MessageStream(LIMITS)
 
     first = protocol.receive_data(text("ab")[:7])
     protocol.hold(text("ab")[7:] + text("c"))
@@ -182,7 +190,7 @@ def test_a_violation_is_the_last_event_after_the_messages_before_it(
 
 
 def test_invalid_text_is_refused_before_its_frame_is_complete() -> None:
-    protocol = WebSocketProtocol(LIMITS)
+    protocol = MessageStream(LIMITS)
     start = client_frame(0x81, b"ok \xf4\x90", size=500)
 
     (last,) = events_of(protocol, [start])
@@ -192,12 +200,12 @@ def test_invalid_text_is_refused_before_its_frame_is_complete() -> None:
 
 
 def test_small_pieces_of_a_message_are_kept_as_their_bytes_alone() -> None:
-    protocol = WebSocketProtocol(MessageLimits())
+    protocol = MessageStream(MessageLimits())
     data = client_frame(0x81, b"ab" * 500, size=1002)
 
     events_of(protocol, [data[at : at + 2] for at in range(0, len(data), 2)])
 
-    assert len(protocol._partial) == 1000
+    assert len(protocol._checked._partial) == 1000
 
 
 def compress(payload: bytes, stream: "zlib._Compress | None" = None) -> bytes:
@@ -242,11 +250,11 @@ def test_bad_compressed_messages_are_refused(data: bytes, code: int, reason: str
 
 def test_the_handshake_is_not_left_to_wsproto() -> None:
     with pytest.raises(AssertionError):
-        WebSocketProtocol(LIMITS)._referee.offer()
+        MessageStream(LIMITS)._checked._referee.offer()
 
 
 def test_small_messages_are_sent_plain_and_large_ones_compressed() -> None:
-    protocol = WebSocketProtocol(LIMITS, TERMS)
+    protocol = MessageStream(LIMITS, TERMS)
 
     small, large = protocol.text("tiny"), protocol.binary(b"\0" * 1000)
 
@@ -256,18 +264,18 @@ def test_small_messages_are_sent_plain_and_large_ones_compressed() -> None:
 
 
 def test_without_deflate_all_messages_are_sent_plain() -> None:
-    protocol = WebSocketProtocol(LIMITS)
+    protocol = MessageStream(LIMITS)
 
     assert protocol.binary(b"\0" * 200) == b"\x82\x7e\x00\xc8" + b"\0" * 200
 
 
 def test_text_without_utf8_form_is_not_sent() -> None:
     with pytest.raises(UnicodeEncodeError):
-        WebSocketProtocol(LIMITS).text("\ud800")
+        MessageStream(LIMITS).text("\ud800")
 
 
 def test_control_frames_are_short_and_whole() -> None:
-    protocol = WebSocketProtocol(LIMITS)
+    protocol = MessageStream(LIMITS)
 
     assert protocol.ping(b"a") == b"\x89\x01a"
     assert protocol.pong(b"b") == b"\x8a\x01b"
@@ -276,7 +284,7 @@ def test_control_frames_are_short_and_whole() -> None:
 
 
 def test_codes_for_local_use_are_never_on_the_wire() -> None:
-    protocol = WebSocketProtocol(LIMITS)
+    protocol = MessageStream(LIMITS)
 
     assert protocol.close(1005) == b"\x88\x00"
     for code in (1006, 1015):

@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 from client_frames import client_frame, close, text
 
-from serval.asgi.websocket import EARLY_BYTES, SessionLimits, WebSocketSession
+from serval.asgi.websocket import WebSocketSession
+from serval.asgi.websocket_limits import EARLY_BYTES, TURN_COUNT, SessionLimits
 from serval.asgi.websocket_messages import Line, Phase
 from serval.errors import AppError, ClientDisconnected, PeerError
+from serval.protocols.frames import MessageLimits
 from serval.protocols.handshake import ExtensionOffer, Offer
 from serval.protocols.response import ResponseDefaults
-from serval.protocols.websocket import MessageLimits
 
 DEFAULTS = ResponseDefaults(lambda: 0.0, date=False, server=False)
 OFFER = Offer(
@@ -304,6 +305,52 @@ def test_we_ping_only_an_open_session() -> None:
     assert session.ping(b"x") == b"\x89\x01x"
     session.receive_eof()
     assert session.ping(b"x") == b""
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        client_frame(0x89) * TURN_COUNT * 3,
+        client_frame(0x8A) * TURN_COUNT * 3,
+        client_frame(0x01) + client_frame(0x00) * TURN_COUNT * 3 + client_frame(0x80),
+    ],
+)
+def test_a_flood_of_frames_is_taken_in_several_turns(flood: bytes) -> None:
+    session = opened()
+
+    session.receive_data(flood + text("behind"))
+    turns = 1
+    while session.behind:
+        assert session.full
+        session.receive_data(client_frame(0x8A))
+        session.parse()
+        turns += 1
+
+    assert turns >= 3
+    assert not session.full
+    (last,) = (message for message in iter(session.next_message, None) if message["text"])
+    assert last == received("behind")
+
+
+def test_a_flood_does_not_hide_the_peers_close() -> None:
+    session = opened()
+    session.send({"type": "websocket.close"})
+
+    session.receive_data(text("dropped") * TURN_COUNT * 2 + close(1000))
+    while session.behind:
+        session.parse()
+
+    assert session.line is Line.DOWN
+
+
+def test_a_queue_that_fills_ends_the_turn() -> None:
+    session = opened(queue_count=TURN_COUNT * 2)
+
+    session.receive_data(text("a") * TURN_COUNT * 2)
+    behind = session.behind
+    session.parse()
+
+    assert (behind, session.behind, session.full) == (True, False, True)
 
 
 # The end.

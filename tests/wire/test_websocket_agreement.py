@@ -9,18 +9,19 @@ from hypothesis import strategies as st
 
 from serval.errors import PeerError
 from serval.protocols.deflate import DeflateTerms
-from serval.protocols.websocket import Event, MessageLimits, WebSocketProtocol
+from serval.protocols.frames import Event, MessageLimits, TurnOver
+from serval.protocols.messages import MessageStream
 
 LIMITS = MessageLimits(message_bytes=2000, fragment_count=6)
 TERMS = DeflateTerms(15, 15, True, False, b"")
 
 
-class NeverPlain(WebSocketProtocol):
+class NeverPlain(MessageStream):
     """The same protocol with the fast path taken out: wsproto sees every frame."""
 
     __slots__ = ()
 
-    def _plain_message(self, data: bytes, at: int) -> Event | None:
+    def _whole_frame(self, data: bytes, at: int) -> Event | None:
         return None
 
 
@@ -33,11 +34,12 @@ def verdict(event: Event) -> object:
     return "refused" if isinstance(event, PeerError) else event
 
 
-def events_of(protocol: WebSocketProtocol, pieces: list[bytes]) -> Iterator[Event]:
+def events_of(protocol: MessageStream, pieces: list[bytes]) -> Iterator[Event]:
     for piece in pieces:
         event = protocol.receive_data(piece)
         while event is not None:
-            yield event
+            if not isinstance(event, TurnOver):
+                yield event
             event = protocol.next_event()
 
 
@@ -101,7 +103,7 @@ def cut_streams(draw: st.DrawFn) -> list[bytes]:
 def test_the_fast_path_gives_way_or_agrees(
     deflate: DeflateTerms | None, pieces: list[bytes]
 ) -> None:
-    fast = [told(event) for event in events_of(WebSocketProtocol(LIMITS, deflate), pieces)]
+    fast = [told(event) for event in events_of(MessageStream(LIMITS, deflate), pieces)]
     slow = [told(event) for event in events_of(NeverPlain(LIMITS, deflate), pieces)]
 
     assert fast == slow
@@ -117,7 +119,7 @@ def test_events_do_not_depend_on_where_the_stream_is_cut(
     cuts = [pieces, [data], [bytes((byte,)) for byte in data]]
 
     cut, whole, single = (
-        [verdict(event) for event in events_of(WebSocketProtocol(LIMITS, deflate), each)]
+        [verdict(event) for event in events_of(MessageStream(LIMITS, deflate), each)]
         for each in cuts
     )
 

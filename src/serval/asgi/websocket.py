@@ -4,12 +4,12 @@ Pure: bytes and messages in, bytes and messages out.  `worker/websocket.py` move
 where there is nothing to do, and closes the transport once the line is down.
 """
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from serval.asgi.denial import Denial
 from serval.asgi.inbox import Inbox
 from serval.asgi.types import Message
+from serval.asgi.websocket_limits import EARLY_BYTES, TURN_COUNT, SessionLimits
 from serval.asgi.websocket_messages import (
     UNFINISHED,
     Line,
@@ -24,34 +24,20 @@ from serval.asgi.websocket_messages import (
 )
 from serval.errors import AppError, ClientDisconnected, PeerError
 from serval.protocols.deflate import DeflateTerms, negotiate
-from serval.protocols.frames import CloseCode, CloseReceived, PingReceived
+from serval.protocols.frames import (
+    CloseCode,
+    CloseReceived,
+    Event,
+    PingReceived,
+    TurnOver,
+)
 from serval.protocols.handshake import Offer, accept_response, refusal
+from serval.protocols.messages import MessageStream
 from serval.protocols.response import ResponseDefaults, plain_response
-from serval.protocols.websocket import Event, MessageLimits, WebSocketProtocol
-
-# What may arrive before the application has answered the handshake; then reading stops.
-EARLY_BYTES: Final = 65_536
-
 
 # The attributes of an Enum class cost three times a global; these are looked at for each message.
 OPEN: Final = Phase.OPEN
 UP: Final = Line.UP
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """What one session may cost us.
-
-    Attributes:
-        queue_count: Messages that wait for the application.
-        queue_bytes: Their size together; one message may go over it.
-        deflate: Whether permessage-deflate is agreed to.
-    """
-
-    messages: MessageLimits = field(default_factory=MessageLimits)
-    queue_count: int = 32
-    queue_bytes: int = 1024 * 1024
-    deflate: bool = True
 
 
 class WebSocketSession:
@@ -67,6 +53,7 @@ class WebSocketSession:
         fault: The violation by which the peer ended the session, if it did.  What came before it
             is for the application to answer first: the connection fails when it asks for more.
         full: Enough waits for the application: reading should pause while the line is up.
+        behind: Some of what came has to be parsed in a later turn; reading should pause till then.
         congested: Set by the shell while the peer does not read: pongs are put off then.
     """
 
@@ -83,6 +70,7 @@ class WebSocketSession:
         "_pong_due",
         "_protocol",
         "_unconnected",
+        "behind",
         "congested",
         "fault",
         "full",
@@ -100,11 +88,12 @@ class WebSocketSession:
         self.fault: PeerError | None = None
         self.congested = False
         self.full = False
+        self.behind = False
         self._offer = offer
         self._limits = limits
         self._defaults = defaults
         self._denial: Denial | None = None
-        self._protocol = WebSocketProtocol(limits.messages)
+        self._protocol = MessageStream(limits.messages)
         self._early = bytearray()
         self._inbox = Inbox(limits.queue_count, limits.queue_bytes)
         self._unconnected = True
@@ -123,7 +112,7 @@ class WebSocketSession:
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the peer."""
         if (self.phase is OPEN and self.line is UP) or self.line is Line.CLOSING:
-            if self._inbox.full and self.line is UP:
+            if self.behind or (self._inbox.full and self.line is UP):
                 self._protocol.hold(data)
                 return b""
             return self._take(self._protocol.receive_data(data))
@@ -145,29 +134,37 @@ class WebSocketSession:
             self.line = Line.DOWN
 
     def parse(self) -> bytes:
-        """Turn bytes that were received into messages, until the queue is full."""
+        """Turn bytes that were received into messages, until the queue or the turn is full."""
+        self.behind = False
         if self._inbox.full and self.line is not Line.CLOSING:
             self.full = True
             return b""
         return self._take(self._protocol.next_event())
 
     def _take(self, event: Event | None) -> bytes:
-        """Take this event and those behind it, until the queue is full."""
+        """Take this event and those behind it, until the queue or the turn is full."""
         out = b""
         inbox = self._inbox
+        left = TURN_COUNT
         while event is not None:
+            left -= 1
             if type(event) is str or type(event) is bytes:
                 if self.phase is OPEN and not inbox.full:
                     inbox.put(event)
+            elif type(event) is TurnOver:
+                left = 0
             else:
                 out += self._control(event)
             if inbox.full and self.line is not Line.CLOSING:
+                break
+            if left <= 0:
+                self.behind = True
                 break
             event = self._protocol.next_event()
         else:
             if self._peer_ended:
                 self.disconnect(CloseCode.LOST)
-        self.full = inbox.full or self.fault is not None
+        self.full = inbox.full or self.behind or self.fault is not None
         return out
 
     def _control(self, event: Event) -> bytes:
@@ -344,7 +341,7 @@ class WebSocketSession:
 
     def _open(self, terms: DeflateTerms | None) -> bytes:
         if terms is not None:
-            self._protocol = WebSocketProtocol(self._limits.messages, terms)
+            self._protocol = MessageStream(self._limits.messages, terms)
         if not self._early:
             return b""
         early, self._early = bytes(self._early), bytearray()

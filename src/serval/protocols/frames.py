@@ -1,17 +1,21 @@
 """Single WebSocket frames: headers, masks, close codes (RFC 6455 sections 5 and 7).  Pure.
 
-Called by `protocols/websocket.py`; the events are what it tells its caller.
+Called by `protocols/messages.py` and `protocols/websocket.py`; the events are what they tell.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-from serval.errors import AppError
+from serval.errors import AppError, PeerError
 
 CONTROL_BYTES: Final = 125  # the longest payload of a control frame
 
 FIN_TEXT: Final = 0x81
 FIN_BINARY: Final = 0x82
+CLOSE: Final = 0x88
+PING: Final = 0x89
+PONG: Final = 0x8A
 RSV1: Final = 0x40
 
 # Up to this size one XOR of two wide integers beats four translations of every fourth byte
@@ -49,11 +53,41 @@ class PongReceived(NamedTuple):
     payload: bytes
 
 
+class TurnOver(NamedTuple):
+    """Enough for one turn of the loop; there may be more events for whoever asks again."""
+
+
 class CloseReceived(NamedTuple):
     """The peer has begun or completed the closing handshake; `code` is 1005 where it gave none."""
 
     code: int
     reason: str
+
+
+# Whole messages are events as they are: text as `str`, binary as `bytes`.  A violation is the last
+# event, after the messages that came before it.
+Event: TypeAlias = str | bytes | PingReceived | PongReceived | CloseReceived | PeerError | TurnOver
+
+UNLIMITED: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLimits:
+    """What one message may cost us; 0 means no limit.
+
+    Attributes:
+        message_bytes: Size of a message, decompressed.
+        fragment_count: Frames of a message.
+    """
+
+    message_bytes: int = 1024 * 1024
+    fragment_count: int = 1024
+
+
+def violation(code: CloseCode, cause: Exception) -> PeerError:
+    """What a peer is told whose frames, or whose text, are not valid."""
+    slug = "payload-malformed" if code == CloseCode.BAD_PAYLOAD else "frame-malformed"
+    return PeerError(code, slug, str(cause))
 
 
 def frame(first_byte: int, payload: bytes) -> bytes:

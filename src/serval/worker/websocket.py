@@ -13,15 +13,15 @@ from typing import Final, cast
 
 from serval.asgi.disconnects import only_disconnects
 from serval.asgi.types import Address, Scope
-from serval.asgi.websocket import SessionLimits, WebSocketSession
+from serval.asgi.websocket import WebSocketSession
+from serval.asgi.websocket_limits import SessionLimits
 from serval.asgi.websocket_messages import Phase
 from serval.config import ServerConfig
 from serval.errors import PeerError
 from serval.lifecycle import ConnectionClosed, Lane, RequestFinished, RequestStarted
 from serval.protocols.events import RequestReceived
-from serval.protocols.frames import CloseCode
+from serval.protocols.frames import CloseCode, MessageLimits
 from serval.protocols.handshake import Offer, read_offer
-from serval.protocols.websocket import MessageLimits
 from serval.worker.service import CLIENT_LEFT, Service
 from serval.worker.tls_transport import TlsTransport
 from serval.worker.websocket_clock import Due

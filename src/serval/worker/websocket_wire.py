@@ -33,6 +33,7 @@ class WebSocketWire(asyncio.Protocol):
         "_config",
         "_heard",
         "_heartbeat",
+        "_later",
         "_line",
         "_loop",
         "_lost",
@@ -70,6 +71,7 @@ class WebSocketWire(asyncio.Protocol):
         self._receivers: list[asyncio.Future[None]] = []  # any beside the first
         self._senders: list[asyncio.Future[None]] = []
         self._paused = False
+        self._later: asyncio.Handle | None = None
         self._lost = False
         self._sent_bytes = 0
         self._received_bytes = 0
@@ -93,7 +95,7 @@ class WebSocketWire(asyncio.Protocol):
             self._write(out)
         if self._receiver is not None:
             self._wake_receivers()
-        if session.line is not self._line or session.full:
+        if session.line is not self._line or session.full or session.behind:
             self._settle()
 
     def eof_received(self) -> None:
@@ -172,10 +174,12 @@ class WebSocketWire(asyncio.Protocol):
         out = session.parse()
         if out:
             self._write(out)
-        if not session.full:
-            self._set_reading(True)
-        if session.line is not self._line:
-            self._settle()
+        self._settle()
+
+    def _catch_up(self) -> None:
+        """Parse on, in a turn of its own."""
+        self._later = None
+        self._take_more()
 
     def _set_reading(self, reading: bool) -> None:
         self._paused = not reading
@@ -198,8 +202,11 @@ class WebSocketWire(asyncio.Protocol):
         if session.line is not self._line:
             self._line = session.line
             self._line_changed()
-        if session.line is Line.UP and session.full and not self._paused:
-            self._set_reading(False)
+        if session.behind and self._later is None:
+            self._later = self._loop.call_soon(self._catch_up)
+        paused = session.behind or (session.full and session.line is Line.UP)
+        if paused is not self._paused:
+            self._set_reading(not paused)
         if session.fault_due and Due.LAST_WORD not in self._clock:
             self._clock.start(Due.LAST_WORD, self._loop.time() + FAREWELL_SECONDS)
         self._wake_receivers()
@@ -211,11 +218,10 @@ class WebSocketWire(asyncio.Protocol):
         transport = self._transport
         self._clock.start(Due.CLOSE, self._loop.time() + self._config.ws_close_timeout)
         match self._line:
-            case Line.CLOSING | Line.ENDING if not transport.is_closing():
-                if self._paused:
-                    self._set_reading(True)
-                if self._line is Line.ENDING:
-                    self._half_close()
+            case Line.CLOSING if self._paused:  # the peer's close may be in what was held back
+                self._take_more()
+            case Line.ENDING if not transport.is_closing():
+                self._half_close()
             case Line.DOWN:
                 transport.close()
             case Line.CUT:
