@@ -15,8 +15,7 @@ from serval.net.tls import Certificates
 from serval.worker.async_pool import AsyncPool
 from serval.worker.service import Service
 from serval.worker.sync_worker import SyncWorker
-from serval.worker.thread_pool import ThreadPool
-from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiThread, connect_wsgi
+from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiPool
 
 # How long access lines of several threads are collected: the main thread, which writes them, is
 # not woken for each.
@@ -51,18 +50,14 @@ class Threads:
         pool: AsyncPool,
         certificates: Certificates | None,
     ) -> None:
-        self._pool = ThreadPool(service, pool, connect_wsgi)
+        count = service.config.threads or DEFAULT_THREADS
+        self._pool = WsgiPool(service, pool, loaded.app, count)
         self._worker = SyncWorker(
             service, listeners, pool, certificates=certificates, adopt=self._pool.adopt
         )
-        self._threads = [
-            WsgiThread(self._pool, number + 1, loaded.app)
-            for number in range(service.config.threads or DEFAULT_THREADS)
-        ]
 
     def start(self) -> None:
         """Begin to accept and to serve."""
-        self._pool.start(self._threads)
         self._worker.start()
 
     def stop_accepting(self) -> None:

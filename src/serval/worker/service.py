@@ -268,6 +268,7 @@ class Service:
         other.tasks = set()
         other.stats = Stats()
         other.slot = None
+        other._further = None
         other.date_is_stale = True
         other._starter = TaskStarter(loop)
         other._emptied = None
