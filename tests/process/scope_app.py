@@ -32,12 +32,13 @@ def told(scope: Scope) -> str:
 
 
 async def whole_body(receive: Receive) -> bytes:
-    body = b""
-    while True:
+    pieces: list[bytes] = []
+    more = True
+    while more:
         message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(pieces)
 
 
 async def answer(send: Send, body: bytes) -> None:
