@@ -95,6 +95,16 @@ class Client:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
+    def send_at_once(self, data: bytes) -> int:
+        """Send what the kernel takes without waiting; how much that is."""
+        self.sock.setblocking(False)
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        finally:
+            self.sock.settimeout(PATIENCE_SECONDS)
+
     def get(self, path: str = "/", *lines: str) -> Answer:
         self.send(request("GET", path, *lines))
         return self.read()
@@ -359,13 +369,20 @@ async def last(send: Send, body: bytes = b"") -> None:
 
 async def read_body(receive: Receive) -> bytes:
     """The whole request body; an application of these tests is not left by its client in it."""
-    body = b""
+    pieces = []
     while True:
         message: Message = await receive()
         assert message["type"] == "http.request", message
-        body += message["body"]
+        pieces.append(message["body"])
         if not message["more_body"]:
-            return body
+            return b"".join(pieces)
+
+
+async def waiting(receive: Receive) -> Message:
+    """The first message that is no part of the request."""
+    while (message := await receive())["type"] == "http.request":
+        pass
+    return dict(message)
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -375,5 +392,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def errors_of(records: list[logging.LogRecord]) -> list[str]:
-    """The messages at WARNING and above."""
-    return [record.getMessage() for record in records if record.levelno >= logging.WARNING]
+    """The server's messages at WARNING and above."""
+    return [
+        record.getMessage()
+        for record in records
+        if record.levelno >= logging.WARNING and record.name.startswith("serval")
+    ]

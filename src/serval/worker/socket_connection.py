@@ -4,7 +4,6 @@ Made and watched by `worker/sync_worker.py`.  Thread of the service's loop only.
 """
 
 import socket
-import struct
 from typing import Any, ClassVar, Final, Protocol
 
 from serval.asgi.types import Address, Scope
@@ -16,7 +15,7 @@ from serval.worker.deadlines import Wait
 from serval.worker.handoffs import WebSocketHandoff
 from serval.worker.poller import BROKEN, PEER_SHUT, READ, WRITE, Poller
 from serval.worker.service import Service
-from serval.worker.wire import State
+from serval.worker.wire import State, abandon
 
 # How much one `recv` takes.  Twice as much would pass malloc's threshold for memory of its own from
 # the kernel and cost 10 us in each call (CPython 3.13, glibc 2.36).
@@ -28,8 +27,6 @@ BUFFERS_COUNT: Final = 1024
 
 # What a connection is watched for as it begins.
 INPUT: Final = READ | PEER_SHUT
-# SO_LINGER switched on with zero seconds: `close` sends RST (socket(7)).
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class Admit(Protocol):
@@ -211,7 +208,7 @@ class SocketConnection(HttpConnection):
     def _close_wire(self, *, reset: bool) -> None:
         self._worker.forget(self._sock)
         if reset:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            abandon(self._sock)
         self._sock.close()
 
     def _hand_over(self, request: RequestReceived, scope: Scope) -> None:

@@ -16,7 +16,7 @@ from serval.worker.connection import HttpConnection
 from serval.worker.deadlines import Wait
 from serval.worker.service import Service
 from serval.worker.websocket import WebSocketConnection
-from serval.worker.wire import HIGH_WATER_BYTES, State
+from serval.worker.wire import HIGH_WATER_BYTES, State, abandon
 
 Opening: TypeAlias = Callable[["TransportConnection"], None]
 
@@ -147,6 +147,8 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
             self.drop()
 
     def _close_wire(self, *, reset: bool) -> None:
+        if reset:
+            abandon(self._transport.get_extra_info("socket"))
         # A transport that is merely closed would hold what is unsent for as long as it takes.
         if reset or self._has_unsent():
             self._transport.abort()

@@ -5,10 +5,13 @@ of the service's loop may call in.
 """
 
 import asyncio
+import socket
+import struct
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from enum import Enum, auto
 from itertools import count
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from serval.asgi.types import Address
 from serval.lifecycle import ConnectionClosed, ConnectionOpened, Lane
@@ -19,7 +22,23 @@ from serval.worker.service import Service
 # which they are sent without waiting for the end of the turn.
 HIGH_WATER_BYTES: Final = 65_536
 
+# SO_LINGER switched on with zero seconds: `close` sends RST (socket(7)).
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+
 _ids = count(1)
+
+
+class HasOptions(Protocol):
+    """A socket, or what stands for the one of a transport."""
+
+    def setsockopt(self, level: int, name: int, value: bytes, /) -> None:
+        """Set an option."""
+
+
+def abandon(sock: HasOptions) -> None:
+    """Let the peer see an error (RST) once the socket is closed, not an end."""
+    with suppress(OSError):  # EINVAL: the peer was quicker
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 class State(Enum):
