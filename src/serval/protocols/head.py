@@ -4,6 +4,7 @@ Gives way, by returning None, to h11 for whatever is not plainly inside the comm
 agrees with it exactly on the rest.  Refuses nothing itself.
 """
 
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from serval.errors import PeerError
@@ -17,14 +18,24 @@ _PLAIN_METHODS: Final = frozenset(
 _DOUBTFUL_NAMES: Final = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 _PRIVATE_NAMES: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
 
+
+class _Care(Enum):
+    """Why a field is more than its name and value."""
+
+    DOUBTFUL = auto()  # left to the strict path
+    FRAMING = auto()
+    PRIVATE = auto()
+
+
 # The caches below are bounded in number and in size, since clients choose the keys, and emptied
 # when full: a flood of new keys costs no more than the work that it would cost without them.
 # Threads may share them, since what a key maps to never depends on who asked.
 
 _NAME_COUNT: Final = 1024
 _NAME_BYTES: Final = 64
-_names: dict[bytes, bytes] = {}
-"""Field names as received -> in lower case, if they are tokens that a plain head may have."""
+_names: dict[bytes, tuple[bytes, _Care | None]] = {}
+"""Field names as received -> in lower case, and the care that they take, if a plain head may have
+them."""
 
 _BLOCK_BYTES: Final = VALUE_BYTES + b"\r\n"
 
@@ -161,13 +172,14 @@ def _read_block(block: bytes, version: bytes) -> _Block | None:
     is_private = False
     for line in lines:
         raw, colon, value = line.partition(b":")
-        name = _names.get(raw) or _read_name(raw)
-        if not name or not colon:
-            return None
-        if name in FRAMING_NAMES:
-            framing_lines.append(line)
-        elif name in _PRIVATE_NAMES:
-            is_private = True
+        name, care = _names.get(raw) or _read_name(raw)
+        if care is not None or not colon:
+            if care is _Care.DOUBTFUL or not colon:
+                return None
+            if care is _Care.FRAMING:
+                framing_lines.append(line)
+            else:
+                is_private = True
         headers.append((name, value.strip(b" \t")))
     framing = _read_framing(framing_lines, version)
     if framing is None:
@@ -180,16 +192,21 @@ def _read_block(block: bytes, version: bytes) -> _Block | None:
     return read
 
 
-def _read_name(raw: bytes) -> bytes:
-    """The lower-case name of a plain field, remembered; empty where it is not plain."""
+def _read_name(raw: bytes) -> tuple[bytes, _Care | None]:
+    """The lower-case name of a field and the care that it takes; remembered if it is plain."""
     name = raw.lower()
-    if name in _DOUBTFUL_NAMES or name.translate(None, TOKEN_BYTES):
-        return b""
+    care = None
+    if not name or name in _DOUBTFUL_NAMES or name.translate(None, TOKEN_BYTES):
+        return name, _Care.DOUBTFUL
+    if name in FRAMING_NAMES:
+        care = _Care.FRAMING
+    elif name in _PRIVATE_NAMES:
+        care = _Care.PRIVATE
     if len(raw) <= _NAME_BYTES:
         if len(_names) >= _NAME_COUNT:
             _names.clear()
-        _names[raw] = name
-    return name
+        _names[raw] = name, care
+    return name, care
 
 
 def _is_seen(key: bytes) -> bool:
