@@ -98,6 +98,17 @@ def test_messages_come_back_with_subprotocol_headers_and_deflate(server: Server)
         assert "permessage-deflate" in client.response.headers["sec-websocket-extensions"]
 
 
+def test_a_message_that_comes_with_the_request_is_not_lost(server: Server) -> None:
+    with socket.create_connection(server.address, timeout=20) as sock:
+        sock.sendall(REQUEST % (b"/echo", b"") + masked(0x81, b"early"))
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n\x81\x05early"):
+            answer += sock.recv(1)
+        sock.sendall(masked(0x88, b""))
+
+        assert read_all(sock) == b"\x88\x00"
+
+
 def test_a_refused_handshake_is_a_403(server: Server) -> None:
     with pytest.raises(InvalidStatus) as refused:
         server.connect("/refuse")

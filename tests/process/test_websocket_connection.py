@@ -941,3 +941,27 @@ def test_a_secure_session_ends_as_an_open_one(run: Runner) -> None:
         await server.wait_closed()
 
     run(main())
+
+
+def test_what_came_before_a_loss_is_received_though_the_queue_was_full(run: Runner) -> None:
+    release = asyncio.Event()
+
+    async def send_until_lost(receive: Receive, send: Send) -> None:
+        await release.wait()
+        with suppress(ClientDisconnected):
+            while True:
+                await send({"type": "websocket.send", "text": "x"})
+                await asyncio.sleep(0.01)
+
+    app, told = until_told(send_until_lost)
+
+    async def main() -> None:
+        async with serving(app, ws_max_queue=2) as server:
+            reader, writer = await raw(server, REQUEST + HI * 7)
+            await accepted(reader)
+            await shut(writer)
+            release.set()
+
+    run(main())
+    assert len(told) == 8
+    assert told[-1] == disconnect(1006)

@@ -24,6 +24,9 @@ FAREWELL_SECONDS: Final = 0.5
 
 PING_PAYLOAD: Final = b"serval"
 
+# Lines on which messages wait for room in the queue; on the others they are dropped.
+_PARSED: Final = (Line.UP, Line.DOWN)
+
 
 class WebSocketWire(asyncio.Protocol):
     """A transport and a session; `receive` and `send` are the application's."""
@@ -204,7 +207,7 @@ class WebSocketWire(asyncio.Protocol):
             self._line_changed()
         if session.behind and self._later is None:
             self._later = self._loop.call_soon(self._catch_up)
-        paused = session.behind or (session.full and session.line is Line.UP)
+        paused = session.behind or (session.full and session.line in _PARSED)
         if paused is not self._paused:
             self._set_reading(not paused)
         if session.fault_due and Due.LAST_WORD not in self._clock:
