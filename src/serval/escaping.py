@@ -5,6 +5,8 @@ Pure; used by the access log and the fault log.
 
 from typing import Final
 
+from serval.asgi.types import Scope
+
 _PLAIN: Final = frozenset(range(0x20, 0x7F)) - {ord('"')}
 _IN_TARGETS: Final = {code: f"%{code:02X}" for code in range(256) if code not in _PLAIN}
 _IN_VALUES: Final = {
@@ -49,3 +51,11 @@ def _cut(text: str, limit: int) -> str:
             break
         kept.append(escaped)
     return "".join(kept)
+
+
+def request_text(scope: Scope | None) -> str:
+    """A request in a few words: `GET '/path'`."""
+    if not scope:
+        return "no request"
+    method = "WebSocket" if scope.get("type") == "websocket" else str(scope.get("method", "?"))
+    return f"{escape_text(method)} {scope.get('path', '?')!a}"

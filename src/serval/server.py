@@ -92,7 +92,7 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
         if files := metric_files(os.environ, (identity.uid, identity.gid), scoreboard):
             companions.append(files)
         app = preload_app(config) if config.preload else None
-        inheritance = Inheritance(config, listeners, certificates, app)
+        inheritance = Inheritance(config, listeners, certificates, app, scoreboard.slots)
         # What is loaded now stays: out of the collector's reach, its pages stay shared with the
         # workers (9 MiB of private memory instead of 14 for each of four idle ones, 2026-11).
         gc.collect()

@@ -29,6 +29,49 @@ class WorkerSettings:
         group=Group.WORKERS,
         zero_means="half of timeout_graceful_shutdown",
     )
+    timeout_request: float = seconds(
+        0.0,
+        "How long the application may take to begin a response; after that it is cancelled and "
+        "the client gets 504.",
+        group=Group.WORKERS,
+        zero_means="no limit",
+        aliases=("--request-timeout",),
+    )
+    timeout_response_idle: float = seconds(
+        0.0,
+        "How long the application may send nothing of a response that it has begun; after that it "
+        "is cancelled and the response cut short.",
+        group=Group.WORKERS,
+        zero_means="no limit",
+    )
+    limit_concurrency: int = option(
+        0,
+        "Requests that the application is given at once, in each worker; others wait in a queue.",
+        group=Group.LIMITS,
+        zero_means="no limit",
+    )
+    limit_queue: int = option(
+        100,
+        "Requests that may wait for limit_concurrency; others get 503 with Retry-After.",
+        group=Group.LIMITS,
+    )
+    timeout_queue: float = seconds(
+        5.0, "How long a request may wait for limit_concurrency.", zero_means="no limit"
+    )
+    limit_websockets: int = option(
+        0,
+        "WebSockets that may be open at once, in each worker; others get 503.",
+        group=Group.LIMITS,
+        zero_means="no limit",
+    )
+    limit_connections: int = option(
+        0,
+        "Connections, but for WebSockets, that may be open at once, in each worker. Idle ones make "
+        "way for new ones, the oldest first; where there is none, new ones wait in the backlog.",
+        group=Group.LIMITS,
+        zero_means="no limit",
+        aliases=("--worker-connections",),
+    )
     limit_max_requests: int = option(
         0,
         "After how many requests a worker is replaced.",

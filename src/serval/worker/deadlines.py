@@ -42,6 +42,9 @@ class WaitQueue(Generic[Item]):
     def __contains__(self, item: Item) -> bool:
         return item in self._started_at
 
+    def __iter__(self) -> Iterator[Item]:
+        return iter(list(self._started_at))
+
     def start(self, item: Item, now: float) -> None:
         """Let `item` wait from `now` on, also where it was waiting before."""
         self._started_at.pop(item, None)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from serval.escaping import request_text
 from serval.net.addresses import address_text
 from serval.worker.connection import HttpConnection
 from serval.worker.service import ServedConnection, Service
@@ -24,7 +25,6 @@ from serval.worker.stacks import (
     frames_of,
     frames_of_task,
     is_at_rest,
-    request_line,
     scope_of,
     stack_lines,
 )
@@ -86,7 +86,7 @@ def _threads() -> Iterator[str]:
     for ident, frame in frames.items():
         stack = frames_of(frame)
         scope = scope_of(stack)
-        busy = f", serving {request_line(scope)}" if scope else ""
+        busy = f", serving {request_text(scope)}" if scope else ""
         rest = ", in its event loop" if is_at_rest(frame) else ""
         yield f"thread {names.get(ident, ident)}{busy}{rest}"
         yield from stack_lines(stack)
@@ -98,7 +98,7 @@ def _tasks(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
     for task in islice(tasks, LISTED_COUNT):
         stack = frames_of_task(task)
         scope = scope_of(stack)
-        busy = f", serving {request_line(scope)}" if scope else ""
+        busy = f", serving {request_text(scope)}" if scope else ""
         yield f"task {task.get_name()}{busy}"
         yield from stack_lines(stack)
     yield from _more(len(tasks))
@@ -130,7 +130,7 @@ def _connection(connection: ServedConnection, now: float) -> str:
     if connection.exchange is not None:
         exchange = connection.exchange
         phase = exchange.phase.name.lower().replace("_", " ")
-        doing = f"serving {request_line(connection._scope)} ({phase}, {exchange.sent_bytes} bytes)"
+        doing = f"serving {request_text(connection._scope)} ({phase}, {exchange.sent_bytes} bytes)"
         if connection._started_at:
             doing += f" for {now - connection._started_at:.1f} s"
     age = now - connection.opened_at

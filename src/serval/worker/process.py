@@ -27,6 +27,7 @@ from serval.scoreboard import Slot, WorkerState
 from serval.worker.application import load_app
 from serval.worker.async_pool import AsyncPool
 from serval.worker.dump import Dump
+from serval.worker.guards import guarded, refuse_guards
 from serval.worker.lanes import flush_soon, open_lanes, runs_in_threads
 from serval.worker.loops import loop_factory
 from serval.worker.pulse import Pulse
@@ -77,12 +78,14 @@ class Inheritance:
         listeners: Sockets to accept from.
         certificates: What to speak TLS with; None for plain connections.
         app: The application, where it is loaded already.
+        slots: What each worker says about itself.
     """
 
     config: ServerConfig
     listeners: Sequence[Listener]
     certificates: Certificates | None = None
     app: LoadedApp | None = None
+    slots: Sequence[Slot] = ()
 
 
 def run_worker(channel: Channel, inheritance: Inheritance) -> NoReturn:
@@ -159,6 +162,11 @@ class WorkerProcess:
         access_log = open_access_log(self._config, flush_soon(loop, from_threads=from_threads))
         service = pool.open(access_log=access_log)
         service.slot = self._slot
+        service.slots = self._inherited.slots
+        if loaded.interface == "wsgi":
+            refuse_guards(service)
+        else:
+            service.app = guarded(service.app, service)
         self._dump.service = service
         if self._config.admin_bind:
             service.measure()

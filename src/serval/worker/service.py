@@ -10,7 +10,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -122,6 +122,7 @@ class Service:
         connections: Every open connection of the loop, both lanes.
         tasks: Running application tasks; the loop itself holds them only weakly.
         slot: Where the counters are shown to the supervisor; None without one.
+        slots: Those of all workers.
         keeps_alive: Connections may outlive a response; it is cleared before a stop.
         draining: Set once the server is stopping: nothing new is taken.
         farewell: Tells applications of that.
@@ -129,6 +130,7 @@ class Service:
         date_is_stale: Nobody keeps the Date field true for the moment: `renew_date` must be called
             before a response.
         idle: The connections that wait for their next request.
+        connection_ended: Called when a connection is gone, where a limit counts them.
         watch: Called now and then while there is work, for a watchdog.
         requests_limit: After how many requests `limit_reached` is called.
         meter: Counts times and bytes, where somebody may ask for them; else None.
@@ -145,6 +147,7 @@ class Service:
         "access_log",
         "app",
         "config",
+        "connection_ended",
         "connections",
         "context",
         "date_is_stale",
@@ -165,6 +168,7 @@ class Service:
         "proxies",
         "requests_limit",
         "slot",
+        "slots",
         "speaks_websocket",
         "stats",
         "sweeper",
@@ -228,7 +232,9 @@ class Service:
         self.idle = self.sweeper.deadlines[Wait.KEEP_ALIVE]
         self.faults = FaultLog()
         self.slot: Slot | None = None
+        self.slots: Sequence[Slot] = ()
         self.watch: Callable[[], None] = lambda: None
+        self.connection_ended: Callable[[], None] | None = None
         self.requests_limit = math.inf
         self.limit_reached: Callable[[], None] = lambda: None
         self._templates: dict[tuple[Address | None, str, Lane], Scope] = {}
@@ -269,12 +275,24 @@ class Service:
         other.stats = Stats()
         other.slot = None
         other._further = None
+        if self.connection_ended is not None:
+            ended = self.connection_ended
+            other.connection_ended = lambda: _in_loop(self.loop, ended)
         other.date_is_stale = True
         other._starter = TaskStarter(loop)
         other._emptied = None
         return other
 
     # Connections and tasks.
+
+    @property
+    def open_count(self) -> int:
+        """Connections of all threads, but for WebSockets."""
+        count = len(self.connections) - self.stats.websockets
+        if self._further is not None:
+            further = self._further()
+            count += further.connections - further.websockets
+        return count
 
     def opened(self, connection: ServedConnection) -> None:
         """A connection has come."""
@@ -285,6 +303,8 @@ class Service:
         self.connections.discard(connection)
         if self._emptied is not None:
             self._check_emptied()
+        if self.connection_ended is not None:
+            self.connection_ended()
 
     def scope_template(self, server: Address | None, scheme: str, lane: Lane) -> Scope:
         """What the scopes of all connections to one of our addresses have in common."""
@@ -442,11 +462,15 @@ class Service:
                 )
             )
 
-    def refused(self, client: Address | None, error: PeerError) -> None:
-        """A client's mistake was answered; one line says so, however often it is repeated."""
+    def count_refusal(self, status: int) -> None:
+        """The server answers a request in the application's stead."""
         self.stats.rejected += 1
         if self.meter is not None:
-            self.meter.refused(error.status)
+            self.meter.refused(status)
+
+    def refused(self, client: Address | None, error: PeerError) -> None:
+        """A client's mistake was answered; one line says so, however often it is repeated."""
+        self.count_refusal(error.status)
         line = self.faults.refused(address_text(client), error, self.loop.time())
         if line is not None:
             logger.info("%s", line)
@@ -482,6 +506,10 @@ class Service:
             self.lifecycle.record(event)
         except Exception:
             logger.exception("the lifecycle collector failed on %r", event)
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(call)
 
 
 def _proxy_rules(config: ServerConfig) -> ProxyRules:

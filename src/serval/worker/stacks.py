@@ -14,8 +14,8 @@ from types import CodeType, CoroutineType, FrameType
 from typing import Any, Final
 
 from serval.asgi.types import Scope
-from serval.escaping import escape_text
 from serval.worker.connection import HttpConnection
+from serval.worker.request_timeout import TimedRequest
 from serval.worker.websocket import WebSocketConnection
 
 # Where a loop stands that has nothing to do; uvloop's own frames cannot be seen.
@@ -23,8 +23,7 @@ _IDLE_FILES: Final = frozenset(
     str(Path(asyncio.__file__).with_name(name)) for name in ("runners.py", "base_events.py")
 ) | {str(Path(traceback.__file__).with_name("selectors.py"))}
 _SERVES_HTTP: Final = HttpConnection._run.__code__
-_SERVES_WEBSOCKET: Final = WebSocketConnection._run.__code__
-_OURS: Final = str(Path(__file__).parent)
+_SERVES_ONE: Final = frozenset({WebSocketConnection._run.__code__, TimedRequest._call.__code__})
 _FRAMES_COUNT: Final = 60
 
 
@@ -67,24 +66,19 @@ def scope_of(frames: Iterable[tuple[FrameType, int]]) -> Scope | None:
         if frame.f_code is _SERVES_HTTP:
             scope: Scope | None = frame.f_locals.get("scope")
             return scope
-        if frame.f_code is _SERVES_WEBSOCKET:
-            connection = frame.f_locals.get("self")
-            return connection._scope if isinstance(connection, WebSocketConnection) else None
+        if frame.f_code in _SERVES_ONE:
+            match frame.f_locals.get("self"):
+                case TimedRequest() as request:
+                    return request.scope
+                case WebSocketConnection() as connection:
+                    return connection._scope
     return None
-
-
-def request_line(scope: Scope | None) -> str:
-    """A request in the words of a log line: `GET '/path'`."""
-    if not scope:
-        return "no request"
-    method = "WebSocket" if scope.get("type") == "websocket" else scope.get("method", "?")
-    return f"{escape_text(str(method))} {scope.get('path', '?')!a}"
 
 
 def of_application(frames: list[tuple[FrameType, int]]) -> list[tuple[FrameType, int]]:
     """The frames from the application's first one on; all, where none is the application's."""
     for index, (frame, _) in enumerate(frames):
-        if frame.f_code in (_SERVES_HTTP, _SERVES_WEBSOCKET):
+        if frame.f_code is _SERVES_HTTP or frame.f_code in _SERVES_ONE:
             return frames[index + 1 :] or frames
     return frames
 

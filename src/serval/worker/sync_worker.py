@@ -17,6 +17,7 @@ from serval.net.addresses import local_address, peer_address
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
 from serval.worker.async_pool import AsyncPool
+from serval.worker.door import Doorkeeper
 from serval.worker.poller import READ, create_poller
 from serval.worker.preamble import PreambleDesk
 from serval.worker.service import Service
@@ -25,9 +26,8 @@ from serval.worker.tls import TlsConnection, TlsDesk
 
 logger = logging.getLogger("serval.error")
 
-# Ready descriptors served, and connections accepted, before the loop's other callbacks run.
+# Ready descriptors served before the loop's other callbacks run.
 BATCH_COUNT: Final = 64
-ACCEPT_COUNT: Final = 16
 # How long accepting rests when descriptors or memory have run out.
 ACCEPT_PAUSE_SECONDS: Final = 0.5
 
@@ -46,7 +46,7 @@ class AcceptingSocket:
 
     def ready(self, bits: int) -> None:
         """Connections wait to be accepted."""
-        for _ in range(ACCEPT_COUNT):
+        for _ in range(self._worker.door.room()):
             if not self.accept():
                 break
 
@@ -82,6 +82,7 @@ class SyncWorker:
         "_resting",
         "accepted",
         "admit",
+        "door",
         "poller",
         "pool",
         "service",
@@ -110,6 +111,7 @@ class SyncWorker:
         self._members: dict[int, Ready] = {}
         self._listeners = [AcceptingSocket(self, listener) for listener in listeners]
         self._resting: asyncio.TimerHandle | None = None
+        self.door = Doorkeeper(service, service.slots, self._watch_listeners)
 
     def start(self) -> None:
         """Begin to accept and to serve."""
@@ -181,6 +183,7 @@ class SyncWorker:
             for _ in range(self.service.config.backlog):  # no longer than the queue can be
                 if not listener.accept():
                     break
+        self.door.close()
         self._ignore_listeners()
         for listener in self._listeners:
             listener.sock.close()
@@ -196,8 +199,16 @@ class SyncWorker:
     def _listen(self) -> None:
         self._resting = None
         for listener in self._listeners:
-            self._members[listener.sock.fileno()] = listener
-            self.poller.register(listener.sock.fileno(), READ)
+            fd = listener.sock.fileno()
+            if fd not in self._members:
+                self._members[fd] = listener
+                self.poller.register(fd, READ)
+
+    def _watch_listeners(self, watched: bool) -> None:
+        if not watched:
+            self._ignore_listeners()
+        elif self._resting is None:
+            self._listen()
 
     def _ignore_listeners(self) -> None:
         for listener in self._listeners:

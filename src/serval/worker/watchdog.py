@@ -13,6 +13,7 @@ import time
 from types import CodeType, FrameType
 from typing import Final, TypeAlias
 
+from serval.escaping import request_text
 from serval.worker.service import Service
 from serval.worker.stacks import (
     frame_of,
@@ -20,7 +21,6 @@ from serval.worker.stacks import (
     is_at_rest,
     of_application,
     places,
-    request_line,
     scope_of,
     stack_lines,
 )
@@ -101,7 +101,7 @@ class Watchdog:
         if answered.wait(self._limit_seconds / 2) or not frames or is_at_rest(frames[-1][0]):
             return
         # Texts now: the frames go on.
-        who, where = request_line(scope_of(frames)), "\n".join(stack_lines(of_application(frames)))
+        who, where = request_text(scope_of(frames)), "\n".join(stack_lines(of_application(frames)))
         ended = answered.wait(LONGEST_WAIT_SECONDS)
         seconds = time.monotonic() - asked_at
         if self._is_news(of_application(frames), time.monotonic()):

@@ -1,0 +1,139 @@
+"""Decides when a worker accepts connections.
+
+Not beyond its limit, and where it has more than its share, not before others have had a chance.
+Used by the sync lane, which alone accepts.  Thread of the service's loop only.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from itertools import islice
+from typing import Final
+
+from serval.scoreboard import CONNECTIONS, STATE, Slot, WorkerState
+from serval.worker.deadlines import Wait
+from serval.worker.fairness import fair_count
+from serval.worker.service import Service
+from serval.worker.sweeper import Waiting
+from serval.worker.wire import State, Wire
+
+# Connections accepted before the loop's other callbacks run.
+ACCEPT_COUNT: Final = 16
+# How long others have a chance; whatever waits after that is taken.
+POLITE_SECONDS: Final = 0.002
+
+# How often is looked which others accept at all: there are many slots, and most are empty.
+LOOK_SECONDS: Final = 0.5
+
+_ACCEPTING: Final = (WorkerState.READY, WorkerState.RETIRING)
+
+
+class Door(Enum):
+    """Whether a worker accepts."""
+
+    OPEN = auto()
+    HELD = auto()  # for a moment, so that others can take what waits
+    FULL = auto()  # until a connection ends
+    SHUT = auto()  # for a reason of somebody else's
+
+
+class Doorkeeper:
+    """Says how many connections may come in now, and asks for the door to be opened or shut.
+
+    Args:
+        service: Whose connections are counted; its configuration has the limit.
+        slots: Of all workers; empty where there is one only.
+        watch: Called with whether the listening sockets are to be watched.
+    """
+
+    __slots__ = (
+        "_accepting",
+        "_door",
+        "_limit",
+        "_looked_at",
+        "_offered",
+        "_other_slots",
+        "_patience",
+        "_service",
+        "_watch",
+    )
+
+    def __init__(
+        self, service: Service, slots: Iterable[Slot], watch: Callable[[bool], None]
+    ) -> None:
+        self._service = service
+        self._limit = service.config.limit_connections
+        self._other_slots = [slot for slot in slots if slot is not service.slot]
+        self._watch = watch
+        self._door = Door.OPEN
+        self._accepting: list[memoryview[int]] = []
+        self._looked_at = -LOOK_SECONDS
+        self._offered = 0  # what others had a chance to take
+        self._patience = 1  # how much is offered next
+        if self._limit:
+            service.connection_ended = self._make_way
+
+    def room(self) -> int:
+        """How many connections may be accepted now; where it is none, the door is shut."""
+        most = ACCEPT_COUNT
+        if self._limit:
+            most = min(most, self._places())
+            if most <= 0:
+                self._shut(Door.FULL)
+                return 0
+        if self._offered:
+            # Others had their chance, and may be busy: the less they take, the more we do.
+            most, self._offered = min(most, self._offered), 0
+            return most
+        count = fair_count(self._service.open_count, self._others(), most)
+        if count:
+            self._patience = 1
+        else:
+            self._shut(Door.HELD)
+            self._service.loop.call_later(POLITE_SECONDS, self._reopen)
+        return count
+
+    def close(self) -> None:
+        """Decide nothing any more."""
+        self._door = Door.SHUT
+
+    def _others(self) -> list[int]:
+        """The connections of each other worker that accepts."""
+        now = self._service.loop.time()
+        if now >= self._looked_at + LOOK_SECONDS:
+            self._looked_at = now
+            self._accepting = [
+                slot.counters for slot in self._other_slots if slot.counters[STATE] in _ACCEPTING
+            ]
+        return [counters[CONNECTIONS] for counters in self._accepting]
+
+    def _places(self) -> int:
+        """How many more connections there may be; idle ones make way for new ones."""
+        places = self._limit - self._service.open_count
+        if places < 1:
+            # Some that are in the queue are busy again.
+            idle = (one for one in self._service.idle if _is_idle(one))
+            for one in islice(idle, 1 - places):
+                one.expired(Wait.KEEP_ALIVE, late=False)
+        return self._limit - self._service.open_count
+
+    def _shut(self, door: Door) -> None:
+        if self._door is not Door.SHUT:
+            self._door = door
+            self._watch(False)
+
+    def _reopen(self) -> None:
+        if self._door is Door.HELD:
+            self._offered = self._patience
+            self._patience = min(self._patience * 2, ACCEPT_COUNT)
+            self._door = Door.OPEN
+            self._watch(True)
+
+    def _make_way(self) -> None:
+        """A connection has ended."""
+        if self._door is Door.FULL and self._service.open_count < self._limit:
+            self._door = Door.OPEN
+            self._watch(True)
+
+
+def _is_idle(one: Waiting) -> bool:
+    return isinstance(one, Wire) and one.state is State.IDLE

@@ -1,0 +1,33 @@
+"""What stands between connections and an application, where the configuration asks for it."""
+
+from typing import Final
+
+from serval.asgi.types import ASGIApp
+from serval.errors import ConfigError
+from serval.worker.admission import Admission
+from serval.worker.request_timeout import RequestTimeout
+from serval.worker.service import Service
+
+_TIMEOUTS: Final = ("timeout_request", "timeout_response_idle")
+_LIMITS: Final = ("limit_concurrency", "limit_websockets")
+
+
+def guarded(app: ASGIApp, service: Service) -> ASGIApp:
+    """The application with what limits it; the application itself where nothing does."""
+    config = service.config
+    if any(getattr(config, name) for name in _TIMEOUTS):
+        app = RequestTimeout(app, service)
+    if any(getattr(config, name) for name in _LIMITS):
+        app = Admission(app, service)
+    return app
+
+
+def refuse_guards(service: Service) -> None:
+    """Where threads run the application, nothing can be cancelled, and their number is the limit.
+
+    Raises:
+        ConfigError: A guard is asked for all the same.
+    """
+    for name in (*_TIMEOUTS, *_LIMITS):
+        if getattr(service.config, name):
+            raise ConfigError(f"{name} is for ASGI applications, and this one speaks WSGI")
