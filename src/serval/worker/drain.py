@@ -57,6 +57,17 @@ async def _cancel(service: Service) -> None:
         task.cancel()
     if not await _emptied_within(service, CANCEL_SECONDS, None) and service.tasks:
         logger.warning("%d tasks ignore their cancellation and are abandoned", len(service.tasks))
+        for task in service.tasks:
+            _abandon(task)
+
+
+def _abandon(task: asyncio.Task[None]) -> None:
+    """Let the loop be closed though the task is pending: `asyncio.Runner` would wait for its end.
+
+    What it takes is told to those who implement tasks of their own (asyncio, "Extending").
+    """
+    asyncio.tasks._unregister_task(task)
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio does in `gather`
 
 
 async def _emptied_within(service: Service, seconds: float, hurry: asyncio.Event | None) -> bool:
