@@ -165,18 +165,19 @@ def _field_lines(
     own = 0
     for name, value in headers:
         lower = field_name(name)
+        line = field_line(name, value)
         if lower in _NOTED:
             if lower == b"content-length":
                 length = _content_length(value, length)
             elif lower == b"connection":
-                close = close or b"close" in field_line(name, value).lower()
+                close = close or b"close" in value.lower()
             elif lower == b"date":
                 own |= OWN_DATE
             elif lower == b"server":
                 own |= OWN_SERVER
             if lower in _SERVERS_OWN:
                 continue
-        lines.append(field_line(name, value))
+        lines.append(line)
     return b"".join(lines), length, close, own
 
 
@@ -216,7 +217,7 @@ def field_line(name: bytes, value: bytes) -> bytes:
 
 
 def _content_length(value: bytes, earlier: int | None) -> int:
-    if not isinstance(value, bytes) or not value.isdigit() or len(value) > 19:
+    if not value.isdigit() or len(value) > 19:
         raise AppError(f"content-length must be a decimal number, not {value!r}")
     if earlier is not None:
         raise AppError(f"content-length is given twice: {earlier} and {value!r}")
