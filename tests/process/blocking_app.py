@@ -32,6 +32,7 @@ async def answer(_receive: Receive) -> None:
 
 
 async def sleep(_receive: Receive) -> None:
+    say("sleeps")
     time.sleep(2)
 
 

@@ -7,6 +7,7 @@ sockets.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -130,10 +131,8 @@ class AsyncPool:
         if service is None:
             self._stop.set()  # nobody waits for it yet
             return
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped
             service.loop.call_soon_threadsafe(self._stop.set)
-        except RuntimeError:  # the loop is closed: it has stopped
-            pass
 
     # The life of the pool.
 
