@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -87,7 +87,7 @@ class Soak:
     @contextlib.asynccontextmanager
     async def connected(
         self,
-    ) -> "contextlib.AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]":
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         reader, writer = await asyncio.open_connection(*self.address, limit=1 << 20)
         self.counts["connections"] += 1
         try:
@@ -427,7 +427,8 @@ def soaked(
     """Set the clients upon the server; every check with what is wrong, or nothing."""
     (pid,) = children_of(process.pid)
     worker = Worker(pid)
-    descriptors, threads = worker.descriptors, worker.threads
+    # From its first stream on, libuv keeps one more in reserve.
+    descriptors, threads = worker.descriptors + 1, worker.threads
     soak = Soak(address, seed)
     asyncio.run(soak.run(seconds * WARM_UP_SHARE))
     warm = at_rest(worker, descriptors)
