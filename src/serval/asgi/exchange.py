@@ -216,7 +216,7 @@ class Exchange(RequestSide):
         self._lane.write(body)
 
     def _body_complete(self) -> None:
-        if self.phase is _LOST:
+        if self.phase is _LOST:  # found out in writing the last of it
             return
         if self.framing is Framing.LENGTH and self._left_bytes:
             missing = self._left_bytes
@@ -252,8 +252,6 @@ class Exchange(RequestSide):
             self._lane.flush()
 
     def _finish(self) -> None:
-        if self.phase is _LOST:  # found out in writing the last of it
-            return
         self.phase = _DONE
         if self.framing is Framing.CLOSE:
             self.keep_alive = False

@@ -70,6 +70,7 @@ class RequestSide:
         """The next message for the application; waits where there is none."""
         while True:
             if self._told or self._is_over:
+                self._told = self._told or self.phase is _LOST
                 return self._farewell()
             if self.input is _COMPLETE:
                 self.input = Input.DELIVERED
