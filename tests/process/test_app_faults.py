@@ -9,7 +9,9 @@ import pytest
 from process.faulty_app import FAULTS, app
 from process.harness import PATIENCE_SECONDS, children_of, needs_procfs, running
 from process.lanes import KINDS, Client, Kind, Server, request, serving
+from serval.access_log import AccessLog
 from serval.asgi.request_side import FAREWELL_COUNT
+from serval.asgi.types import Scope
 from serval.errors import ExitStatus
 
 NOT_EVEN_A_COROUTINE = ["/nothing_to_await", "/raises_before_there_is_a_coroutine"]
@@ -148,6 +150,30 @@ def test_an_application_that_reads_for_ever_is_ended_once_its_client_has_left(
     (report,) = reports(server, caplog)
     assert f"told http.disconnect {FAREWELL_COUNT} times" in report
     assert lives(server)
+
+
+class BrokenLog(AccessLog):
+    """Stands for any defect of the server's own."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None, lambda _: None)
+
+    def record(self, scope: Scope, **_: object) -> None:
+        if scope["path"] == "/raises_after_the_end":
+            raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.lane == "sync"], ids=str)
+def test_a_defect_of_our_own_ends_one_connection_and_no_other(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(kind, app, access_log=BrokenLog()) as server:
+        client = server.connect()
+        client.send(request("GET", "/raises_after_the_end"))
+
+        assert client.at_end()
+        assert lives(server)
+        assert "a defect" in "".join(reports(server, caplog))
 
 
 @needs_procfs

@@ -3,6 +3,7 @@
 Made and watched by `worker/sync_worker.py`.  Thread of the service's loop only.
 """
 
+import logging
 import socket
 from typing import Any, ClassVar, Final, Protocol
 
@@ -16,6 +17,8 @@ from serval.worker.handoffs import WebSocketHandoff
 from serval.worker.poller import BROKEN, PEER_SHUT, READ, WRITE, Poller
 from serval.worker.service import Service
 from serval.worker.wire import State, abandon
+
+logger = logging.getLogger("serval.error")
 
 # How much one `recv` takes.  Twice as much would pass malloc's threshold for memory of its own from
 # the kernel and cost 10 us in each call (CPython 3.13, glibc 2.36).
@@ -117,9 +120,23 @@ class SocketConnection(HttpConnection):
 
     def ready(self, bits: int) -> None:
         """The socket can be read or written, or its peer has gone."""
-        if bits == READ:
-            self._receive()
-            return
+        try:
+            if bits == READ:
+                self._receive()
+            else:
+                self._ready_for(bits)
+        except Exception:
+            # A defect of ours: without an end it might come again with every turn.
+            logger.exception("serving a connection failed, which is dropped")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.peer_lost()
+        self.drop(reset=True)
+
+    def _ready_for(self, bits: int) -> None:
         if bits & WRITE:
             self._send_rest()
         if bits & READ:
