@@ -155,6 +155,8 @@ def _act(parameters: Mapping[str, object]) -> int:
     config = read()
     if parameters["print_config"]:
         return _print_config(config)
+    if parameters["reload_explain"]:
+        return _explain_reload(config)
     if not config.app:
         raise ConfigError(
             "no application is named; legal: serval MODULE:ATTRIBUTE, SERVAL_APP, or app in a file"
@@ -179,6 +181,16 @@ def _print_config(config: ServerConfig) -> int:
     from serval.report import settings_table  # noqa: PLC0415 -- see the top
 
     click.echo(settings_table(config))
+    return ExitStatus.OK
+
+
+def _explain_reload(config: ServerConfig) -> int:
+    from serval.reload.tree import explained, survey  # noqa: PLC0415 -- see the top
+    from serval.reload.watcher import roots_of, rules_of  # noqa: PLC0415
+
+    rules = rules_of(config)
+    for line in explained(survey(roots_of(config), rules), rules):
+        click.echo(line)
     return ExitStatus.OK
 
 

@@ -36,6 +36,12 @@ COMMAND_OPTIONS: Final = (
         negatable=False,
     ),
     Option(
+        name="reload_explain",
+        default=False,
+        help="Print which files --reload watches, what it leaves out and why, and exit.",
+        negatable=False,
+    ),
+    Option(
         name="version",
         default=False,
         help="Print the versions of serval and of what it runs on, and exit.",

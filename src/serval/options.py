@@ -30,6 +30,7 @@ class Group(Enum):
     LISTENING = "Listening"
     PROCESSES = "Processes and threads"
     WORKERS = "Stopping, replacing and watching workers"
+    RELOAD = "Reloading while developing"
     SERVICE = "Running as a service"
     TIMEOUTS = "Timeouts"
     LIMITS = "Limits"

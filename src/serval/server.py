@@ -28,6 +28,7 @@ from serval.pid_file import PidFile
 from serval.privileges import Identity, group_id, identity_of, user_id
 from serval.process_title import set_process_title
 from serval.proxy_settings import credulous_settings
+from serval.reload.watcher import watch
 from serval.scoreboard import Scoreboard
 from serval.service_settings import parse_mode
 from serval.supervisor.actions import Replacement, Settings
@@ -48,8 +49,11 @@ _SLOTS_PER_WORKER: Final = 4
 # What only a restart can change: these sockets and files are open, and their owner holds them.
 _FIXED: Final = (
     *("host", "port", "bind", "backlog", "uds_mode", "uds_owner", "uds_group"),
-    *("admin_bind", "pid_file", "umask", "preload"),
+    *("admin_bind", "pid_file", "umask", "preload", "reload"),
 )
+# In development nobody waits for streams.
+_QUICK_SECONDS: Final = 1.0
+_QUICK_GRACE_SECONDS: Final = 0.2
 _ADMIN_MODE: Final = 0o600  # whoever can write to it may reload and scale
 _ADMIN_BACKLOG: Final = 64
 
@@ -70,6 +74,7 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
     """
     log.configure(config)
     loop_name(config.loop)
+    config = _in_development(config) if config.reload else config
     identity = identity_of(config.user, config.group)
     certificates = load_certificates(config)
     if config.umask:
@@ -132,6 +137,8 @@ def _companions(
 ) -> list[Companion]:
     """What the supervisor looks after beside the workers; closed with the stack."""
     companions: list[Companion] = []
+    if config.reload:
+        companions.append(stack.enter_context(closing(watch(config))))
     manager = service_manager(os.environ, os.getpid(), scoreboard)
     if manager is not None:
         companions.append(stack.enter_context(closing(manager)))
@@ -165,6 +172,17 @@ def _origin(config: ServerConfig) -> str:
     return " and ".join(origin for origin in origins if origin != "default")
 
 
+def _in_development(config: ServerConfig) -> ServerConfig:
+    """What makes a reload quick, where nobody has said otherwise."""
+    usual = ServerConfig().timeout_graceful_shutdown
+    graceful = config.timeout_graceful_shutdown
+    return replace(
+        config,
+        timeout_graceful_shutdown=_QUICK_SECONDS if graceful == usual else graceful,
+        shutdown_stream_grace=config.shutdown_stream_grace or _QUICK_GRACE_SECONDS,
+    )
+
+
 def _settings(config: ServerConfig) -> Settings:
     return Settings(
         workers=config.workers,
@@ -174,7 +192,8 @@ def _settings(config: ServerConfig) -> Settings:
         drain_delay_seconds=config.drain_delay,
         heartbeat_seconds=config.timeout_worker_healthcheck,
         crash_limit=config.crash_limit,
-        replacement=Replacement(config.replace_mode),
+        replacement=Replacement.AT_ONCE if config.reload else Replacement(config.replace_mode),
+        waits=config.reload,
     )
 
 
@@ -214,6 +233,7 @@ def _reload(inherited: Inheritance, read: ConfigReader | None) -> tuple[Settings
     """
     old = inherited.config
     config = read() if read is not None else old
+    config = _in_development(config) if config.reload else config
     if config.workers == 0:
         raise ConfigError("workers is 0, which only a restart can bring about")
     loop_name(config.loop)

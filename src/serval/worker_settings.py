@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 from serval.jitter import Jitter, parse_jitter
 from serval.options import Group, option, seconds, size
+from serval.reload_settings import ReloadSettings, reload_faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
+class WorkerSettings(ReloadSettings):
     """Stopping, replacing and watching workers."""
 
     drain_delay: float = seconds(
@@ -164,6 +165,7 @@ def worker_faults(settings: WorkerSettings, workers: int) -> Iterator[tuple[str,
         settings: What to look at.
         workers: How many worker processes there shall be.
     """
+    yield from reload_faults(settings, workers=workers, preload=settings.preload)
     for name in ("limit_max_requests_jitter", "workers_lifetime_jitter"):
         try:
             parse_jitter(getattr(settings, name))
