@@ -59,6 +59,7 @@ async def send_without_end(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 ROUTES = {
+    "/": echo,
     "/echo": echo,
     "/end": report_the_end,
     "/refuse": refuse,
