@@ -444,3 +444,191 @@ def test_a_thread_that_does_not_end_is_left_behind() -> None:
         client.recv(1000)
         assert program.stop() == ExitStatus.OK
         assert re.search("graceful stop ends", program.text)
+
+
+# --- ASGI ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def asgi() -> Iterator[tuple[Program, Address]]:
+    with serving("process.threaded_app:app", "--threads", "4") as (program, address):
+        yield program, address
+        assert program.stop() == ExitStatus.OK, program.text
+
+
+def test_each_loop_has_a_lifespan_and_all_end_once() -> None:
+    with serving("process.threaded_app:app", "--threads", "2") as (program, address):
+        for _ in range(20):
+            thread, same_loop, since, lane = ask(address, "/where")[1].decode().split()
+            assert thread.startswith("serval-")
+            assert (same_loop, since, lane) == ("True", thread, "thread")
+        assert program.stop() == ExitStatus.OK
+
+        threads = ["MainThread", "serval-1", "serval-2", "serval-3"]
+        lines = program.text.splitlines()
+        for thread in threads:
+            assert lines.count(f"app: starts up in {thread}") == 1
+            assert lines.count(f"app: shuts down in {thread}") == 1
+
+
+def test_a_lifespan_that_fails_in_one_thread_fails_the_worker() -> None:
+    command = ("serval", "process.threaded_app:app", "--port", "0", "--threads", "2")
+    with running(*command, environ={"FAILS_IN": "serval-2"}) as program:
+        assert program.wait() == ExitStatus.BOOT
+        assert "lifespan startup failed: not in serval-2" in program.text
+        assert "app: shuts down in MainThread" in program.text
+        assert "app: shuts down in serval-1" in program.text
+        assert "serval-3" not in program.text
+
+
+def test_a_lifespan_that_fails_late_in_one_thread_is_told() -> None:
+    command = ("serval", "process.threaded_app:app", "--port", "0", "--threads", "2")
+    with running(*command, environ={"FAILS_LATE_IN": "serval-2"}) as program:
+        program.expect("ready: ")
+        assert program.stop() == ExitStatus.SHUTDOWN
+        assert "not in serval-2" in program.text
+        assert program.text.count("app: shuts down in ") == 4
+
+
+@pytest.mark.parametrize("path", ["/block", "/wait-and-block"])
+def test_blocking_handlers_hold_up_only_themselves(path: str) -> None:
+    with serving("process.threaded_app:app", "--threads", "8") as (program, address):
+        for _ in range(2):
+            took_seconds, paces = crowd(address, path, 16)
+            assert took_seconds < 1.3
+            assert percentile(paces, 0.99) < 0.05
+        assert program.stop() == ExitStatus.OK
+
+
+def test_without_threads_a_blocking_handler_freezes_the_rest() -> None:
+    with serving("process.threaded_app:app", "--no-access-log") as (program, address):
+        took_seconds, paces = crowd(address, "/block", 4)
+
+        assert took_seconds > 1.9
+        assert paces[-1] > 0.4
+        assert program.stop() == ExitStatus.OK
+
+
+def test_requests_that_merely_wait_need_no_thread_each() -> None:
+    with serving("process.threaded_app:app", "--threads", "2") as (program, address):
+        began_at = time.monotonic()
+        with ThreadPoolExecutor(20) as clients:
+            bodies = list(clients.map(lambda _: ask(address, "/wait")[1], range(20)))
+
+        assert bodies == [b"hello"] * 20
+        assert time.monotonic() - began_at < 1.4
+        assert program.stop() == ExitStatus.OK
+
+
+@pytest.mark.parametrize("size", [0, 1, 60_000, 70_000, 3_000_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_arrives_whole_and_a_long_one_at_home(
+    asgi: tuple[Program, Address], size: int, chunked: bool
+) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    data = data[:size]
+    pieces = (data[start : start + 30_000] for start in range(0, size, 30_000))
+
+    body = ask(asgi[1], "/digest", "POST", pieces if chunked else data)[1].decode()
+
+    assert body.startswith(f"{size} {hashlib.sha256(data).hexdigest()} ")
+    if size > 65536:
+        assert body.endswith(" MainThread")
+
+
+def test_a_stream_arrives_whole_and_its_connection_lives_on(
+    asgi: tuple[Program, Address],
+) -> None:
+    connection = HTTPConnection(*asgi[1], timeout=20)
+    try:
+        for _ in range(3):
+            connection.request("GET", "/stream")
+            body = connection.getresponse().read()
+            assert body == b"".join(b"%d\n" % number for number in range(200))
+            connection.request("GET", "/where")
+            assert b"serval-" in connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def test_an_event_stream_is_served_at_home(asgi: tuple[Program, Address]) -> None:
+    with socket.create_connection(asgi[1], timeout=20) as client:
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        assert b"MainThread" in client.recv(1000) + client.recv(1000)
+    asgi[0].expect("app: endless ended")
+
+
+def test_a_connection_comes_back_from_home(asgi: tuple[Program, Address]) -> None:
+    connection = HTTPConnection(*asgi[1], timeout=20)
+    try:
+        for _ in range(3):
+            connection.request("POST", "/digest", body=b"x" * 100_000)
+            assert connection.getresponse().read().endswith(b" MainThread")
+            connection.request("GET", "/where")
+            assert connection.getresponse().read().endswith(b" thread")
+    finally:
+        connection.close()
+
+
+def test_a_stream_that_nobody_foresaw_ends_when_its_client_leaves(
+    asgi: tuple[Program, Address],
+) -> None:
+    with socket.create_connection(asgi[1], timeout=20) as client:
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"serval-" in client.recv(1000) + client.recv(1000)
+    asgi[0].expect("app: endless ended")
+
+
+def test_more_streams_than_threads_leave_room_for_requests() -> None:
+    with serving("process.threaded_app:app", "--threads", "2") as (program, address):
+        streams = [socket.create_connection(address, timeout=20) for _ in range(8)]
+        for client in streams:
+            client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        for client in streams:
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        for _ in range(20):
+            assert ask(address)[1] == b"hello"
+        for client in streams:
+            client.close()
+        assert program.stop() == ExitStatus.OK
+
+
+def test_what_a_request_leaves_behind_goes_on(asgi: tuple[Program, Address]) -> None:
+    thread = ask(asgi[1], "/background")[1].decode()
+
+    asgi[0].expect(f"app: task ended in {thread}|app: went on after the response")
+    asgi[0].expect(f"app: task ended in {thread}|app: went on after the response")
+
+
+@pytest.mark.parametrize(("path", "what"), [("/raising", "ValueError"), ("/exiting", "SystemExit")])
+def test_an_exception_in_a_thread_is_a_500(
+    asgi: tuple[Program, Address], path: str, what: str
+) -> None:
+    for _ in range(10):
+        assert ask(asgi[1], path)[0].status == 500
+        asgi[0].expect(f"^{what}")
+    assert ask(asgi[1])[1] == b"hello"
+
+
+def test_pipelined_requests_of_all_kinds_are_answered_in_order(
+    asgi: tuple[Program, Address],
+) -> None:
+    head = b" HTTP/1.1\r\nHost: x\r\n"
+    requests = [
+        b"GET /" + head + b"\r\n",
+        b"GET /wait" + head + b"\r\n",
+        b"POST /digest" + head + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        b"GET /where" + head + b"Accept: text/event-stream\r\n\r\n",
+        b"GET /block" + head + b"\r\n",
+        b"GET /stream" + head + b"\r\n",
+    ]
+    last = b"GET /" + head + b"Connection: close\r\n\r\n"
+
+    answer = exchange(asgi[1], b"".join(requests * 20) + last)
+
+    assert answer.count(b"HTTP/1.1 200 ") == 121
+    bodies = [part.rpartition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")]
+    assert [body for body in bodies if body.startswith(b"Main")] == [
+        b"MainThread True MainThread async"
+    ] * 20
+    assert answer.endswith(b"hello")

@@ -17,7 +17,7 @@ from serval.asgi.http_messages import (
     out_of_turn,
     unknown,
 )
-from serval.asgi.lane import Lane
+from serval.asgi.lane import NO_LANE, Lane
 from serval.asgi.request_side import Input, Peer, RequestSide
 from serval.asgi.types import Message
 from serval.errors import AppError, ClientDisconnected
@@ -295,6 +295,10 @@ class Exchange(RequestSide):
         verb = "returned" if error is None else "raised"
         where = "in mid-response" if self.phase is Phase.BROKEN else "without a response"
         return Ending(f"app {verb} {where}", False)
+
+    def part(self) -> None:
+        """Forget the lane, which goes on to another request; the response is complete."""
+        self._lane = NO_LANE
 
     def refuse(self, status: int, text: str) -> None:
         """Answer in the application's stead, if it has not begun to; else cut it short."""

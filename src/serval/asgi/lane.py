@@ -1,6 +1,6 @@
-"""What an exchange asks of the connection that it runs on.  Types only."""
+"""What an exchange asks of the connection that it runs on, and what there is in place of one."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Lane(Protocol):
@@ -42,3 +42,34 @@ class Lane(Protocol):
 
     def fault(self, text: str) -> None:
         """Log a mistake of the application that the response survived."""
+
+
+class NoLane:
+    """In place of the connection once that has gone on: what is still said reaches nobody."""
+
+    __slots__ = ()
+
+    congested = False
+    corked = True
+    keep_alive = False
+
+    def write(self, data: bytes) -> None:
+        """Nothing."""
+
+    queue = write
+
+    def fault(self, text: str) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing."""
+
+    body_wanted = response_done = break_off = flush
+
+    async def writable(self) -> None:
+        """There is nothing to wait for."""
+
+    input_changed = writable
+
+
+NO_LANE: Final = NoLane()

@@ -14,11 +14,16 @@ _LIMITS: Final = ("limit_concurrency", "limit_websockets")
 
 def guarded(app: ASGIApp, service: Service) -> ASGIApp:
     """The application with what limits it; the application itself where nothing does."""
-    config = service.config
-    if any(getattr(config, name) for name in _TIMEOUTS):
-        app = RequestTimeout(app, service)
-    if any(getattr(config, name) for name in _LIMITS):
+    app = in_time(app, service)
+    if any(getattr(service.config, name) for name in _LIMITS):
         app = Admission(app, service)
+    return app
+
+
+def in_time(app: ASGIApp, service: Service) -> ASGIApp:
+    """The application with what limits its time, for one loop of several."""
+    if any(getattr(service.config, name) for name in _TIMEOUTS):
+        return RequestTimeout(app, service)
     return app
 
 

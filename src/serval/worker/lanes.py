@@ -5,15 +5,19 @@ thread only.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from serval.config import ServerConfig
+from serval.errors import ConfigError
 from serval.loader import LoadedApp
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
+from serval.worker.asgi_worker import AsgiPool
 from serval.worker.async_pool import AsyncPool
 from serval.worker.service import Service
+from serval.worker.socket_connection import Adopt
 from serval.worker.sync_worker import SyncWorker
 from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiPool
 
@@ -22,39 +26,11 @@ from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiPool
 FLUSH_SECONDS: Final = 0.02
 
 
-class Lanes(Protocol):
-    """What serves connections."""
+class Lanes(ABC):
+    """What serves connections; the base serves nothing by itself but accepts."""
 
-    def start(self) -> None:
-        """Begin to accept and to serve."""
-
-    def stop_accepting(self) -> None:
-        """Take what the kernel has queued, then accept no more."""
-
-    def close(self) -> None:
-        """End; every connection must be gone."""
-
-
-class Threads:
-    """Threads serve, and the event loop accepts for them.
-
-    Args:
-        service: The main thread's; it must not have connections yet.
-    """
-
-    def __init__(
-        self,
-        loaded: LoadedApp,
-        service: Service,
-        listeners: Sequence[Listener],
-        pool: AsyncPool,
-        certificates: Certificates | None,
-    ) -> None:
-        count = service.config.threads or DEFAULT_THREADS
-        self._pool = WsgiPool(service, pool, loaded.app, count)
-        self._worker = SyncWorker(
-            service, listeners, pool, certificates=certificates, adopt=self._pool.adopt
-        )
+    def __init__(self, worker: SyncWorker) -> None:
+        self._worker = worker
 
     def start(self) -> None:
         """Begin to accept and to serve."""
@@ -64,9 +40,75 @@ class Threads:
         """Take what the kernel has queued, then accept no more."""
         self._worker.stop_accepting()
 
+    @abstractmethod
+    async def startup(self) -> None:
+        """Run the application's startup wherever else than here it is served.
+
+        Raises:
+            LifespanError: It has failed; `shutdown` ends what has started.
+        """
+
+    @abstractmethod
+    async def shutdown(self) -> None:
+        """Run its shutdown there; every connection must be gone.
+
+        Raises:
+            LifespanShutdownError: It has failed.
+        """
+
+    def close(self) -> None:
+        """End."""
+        self._worker.close()
+
+
+class Inline(Lanes):
+    """The event loop serves."""
+
+    async def startup(self) -> None:
+        """The application is served on the loop of this thread alone."""
+
+    async def shutdown(self) -> None:
+        """Likewise."""
+
+
+class WsgiLanes(Lanes):
+    """Threads call a WSGI application."""
+
+    def __init__(self, pool: WsgiPool, worker: SyncWorker) -> None:
+        super().__init__(worker)
+        self._pool = pool
+
+    async def startup(self) -> None:
+        """A WSGI application has none."""
+        self._pool.start_crew()
+
+    async def shutdown(self) -> None:
+        """Nor a shutdown."""
+
     def close(self) -> None:
         """End the threads."""
-        self._worker.close()
+        super().close()
+        self._pool.close()
+
+
+class AsgiLanes(Lanes):
+    """Threads run an ASGI application, each on a loop of its own."""
+
+    def __init__(self, pool: AsgiPool, worker: SyncWorker) -> None:
+        super().__init__(worker)
+        self._pool = pool
+
+    async def startup(self) -> None:
+        """Start the threads, and the application on each of them."""
+        await self._pool.startup()
+
+    async def shutdown(self) -> None:
+        """Shut the application down on each of them."""
+        await self._pool.shutdown()
+
+    def close(self) -> None:
+        """End the threads."""
+        super().close()
         self._pool.close()
 
 
@@ -82,10 +124,27 @@ def open_lanes(
     pool: AsyncPool,
     certificates: Certificates | None,
 ) -> Lanes:
-    """What serves the connections from these listeners."""
+    """What serves the connections from these listeners; the service has none yet.
+
+    Raises:
+        ConfigError: A setting cannot be honoured by what serves.
+    """
+
+    def accepting(adopt: Adopt | None) -> SyncWorker:
+        return SyncWorker(service, listeners, pool, certificates=certificates, adopt=adopt)
+
+    count = service.config.threads
     if loaded.interface == "wsgi":
-        return Threads(loaded, service, listeners, pool, certificates)
-    return SyncWorker(service, listeners, pool, certificates=certificates)
+        wsgi_pool = WsgiPool(service, pool, loaded.app, count or DEFAULT_THREADS)
+        return WsgiLanes(wsgi_pool, accepting(wsgi_pool.adopt))
+    if count:
+        if service.config.limit_concurrency:
+            raise ConfigError(
+                "limit_concurrency contradicts threads: it counts the requests of one event loop"
+            )
+        asgi_pool = AsgiPool(service, pool, loaded.app, count)
+        return AsgiLanes(asgi_pool, accepting(asgi_pool.adopt))
+    return Inline(accepting(None))
 
 
 def flush_soon(

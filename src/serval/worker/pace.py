@@ -1,15 +1,15 @@
-"""Which requests are quick, as far as experience goes: by the shape of their targets.  Pure.
+"""How long requests hold their thread, as far as experience goes: by the shape of their targets.
 
-`worker/roster.py` asks before it lets the last free thread be taken.  A guess that is wrong costs
-a wait, nothing else.
+Asked before the last free thread is taken, and before a thread whose requests merely wait takes
+more.  A guess that is wrong costs a wait, nothing else.  Pure.
 """
 
 import re
 from collections.abc import Iterable
 from typing import Final
 
-# On average; a request that waits for a database or sleeps takes longer, and one that only
-# computes takes less, even where it has to wait its turn among busy threads.
+# On average; a call that waits for a database or sleeps takes longer, and one that only computes
+# takes less, even where it has to wait its turn among busy threads.
 QUICK_SECONDS: Final = 0.05
 # The weight of the last request in the average: one that was held up by others changes little.
 WEIGHT: Final = 0.125
@@ -23,7 +23,7 @@ _IDENTIFIER: Final = re.compile(rb"[^/]*[0-9][^/]*")
 
 
 class Paces:
-    """How long requests took.  Threads may share it: at worst an average misses a request."""
+    """How long requests held their threads.  Threads may share it: at worst, one is missed."""
 
     __slots__ = ("_averages", "_shapes")
 
@@ -43,7 +43,7 @@ class Paces:
         return shape
 
     def note(self, shape: bytes, seconds: float) -> None:
-        """A request of that shape took so long."""
+        """A request of that shape has held its thread for so long at a time."""
         averages = self._averages
         average = averages.get(shape)
         if average is not None:
@@ -53,14 +53,18 @@ class Paces:
                 averages.clear()
             averages[shape] = seconds
 
-    def is_quick(self, shape: bytes, running: Iterable[bytes]) -> bool:
-        """Whether such a request will be over soon.
+    def is_quick(self, shape: bytes) -> bool:
+        """Whether such requests are known not to hold their thread for long."""
+        average = self._averages.get(shape)
+        return average is not None and average < QUICK_SECONDS
+
+    def may_be_quick(self, shape: bytes, running: Iterable[bytes]) -> bool:
+        """Whether nothing says that such a request will hold its thread for long.
 
         Args:
             running: The shapes of those that run now: one that was never seen to end is not held
                 for quick while another like it goes on.
         """
-        average = self._averages.get(shape)
-        if average is None:
-            return shape not in running
-        return average < QUICK_SECONDS
+        if shape in self._averages:
+            return self.is_quick(shape)
+        return shape not in running

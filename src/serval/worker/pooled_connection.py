@@ -14,7 +14,6 @@ from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
 from serval.protocols.events import RequestReceived
 from serval.worker.deadlines import Wait
-from serval.worker.poller import ONE_SHOT
 from serval.worker.socket_connection import Selector, SocketConnection
 from serval.worker.wire import State
 
@@ -95,14 +94,14 @@ class PooledConnection(SocketConnection):
         """The socket is ready for what `bits` say; the seat's thread has claimed it."""
 
     @property
-    def interest(self) -> int:
-        """What the pool's poller shall watch for."""
-        return self._interest | ONE_SHOT
+    def sock(self) -> socket.socket:
+        """The socket."""
+        return self._sock
 
     @property
-    def fd(self) -> int:
-        """The socket's descriptor."""
-        return self._sock.fileno()
+    def interest(self) -> int:
+        """What the socket is to be watched for."""
+        return self._interest
 
     def sit(self, seat: Seat) -> None:
         """Be served by that thread from now on."""
@@ -118,7 +117,7 @@ class PooledConnection(SocketConnection):
             # Late: where every thread is busy, the peer's bytes lie unread.
             self.end_wait(wait, late=True)
             self.threads.release(self)
-        else:
+        elif self.state is not State.CLOSED:
             self.seat.expired(self, wait, late=late)
 
     def leave(self) -> None:

@@ -28,7 +28,7 @@ from serval.worker.application import load_app
 from serval.worker.async_pool import AsyncPool
 from serval.worker.dump import Dump
 from serval.worker.guards import guarded, refuse_guards
-from serval.worker.lanes import flush_soon, open_lanes, runs_in_threads
+from serval.worker.lanes import Lanes, flush_soon, open_lanes, runs_in_threads
 from serval.worker.loops import loop_factory
 from serval.worker.pulse import Pulse
 from serval.worker.service import Service
@@ -189,19 +189,19 @@ class WorkerProcess:
             return ExitStatus.OK
         pool.set_lifespan_state(lifespan.state)
         service.context = lifespan.context
+        inherited = self._inherited
+        lanes = open_lanes(loaded, service, inherited.listeners, pool, inherited.certificates)
         try:
-            await self._serve(loaded, service, pool, stops)
+            if await _unless(stops.stopping, lanes.startup()):
+                await self._serve(lanes, service, pool, stops)
         finally:
-            status = await self._shut_down(lifespan, access_log)
+            status = await self._shut_down((lanes, lifespan), access_log)
+            lanes.close()
         return status
 
     # Serving.
 
-    async def _serve(
-        self, loaded: LoadedApp, service: Service, pool: AsyncPool, stops: Stops
-    ) -> None:
-        inherited = self._inherited
-        lanes = open_lanes(loaded, service, inherited.listeners, pool, inherited.certificates)
+    async def _serve(self, lanes: Lanes, service: Service, pool: AsyncPool, stops: Stops) -> None:
         lanes.start()
         beat = asyncio.create_task(Pulse(service, self._slot, self._retire).run())
         self._report(WorkerState.READY)
@@ -216,7 +216,6 @@ class WorkerProcess:
         finally:
             beat.cancel()
             service.publish()
-            lanes.close()
 
     def _retire(self, reason: str) -> None:
         """Ask for a replacement, and serve on until told to stop."""
@@ -224,17 +223,20 @@ class WorkerProcess:
             logger.info("this worker is to be replaced: %s", reason)
             self._report(WorkerState.RETIRING)
 
-    async def _shut_down(self, lifespan: Lifespan, access_log: AccessLog | None) -> ExitStatus:
+    async def _shut_down(
+        self, started: Sequence[Lanes | Lifespan], access_log: AccessLog | None
+    ) -> ExitStatus:
         self._report(WorkerState.CLOSING)
-        try:
-            await lifespan.shutdown()
-        except LifespanShutdownError as error:
-            logger.error("%s", error)  # noqa: TRY400 - likewise
-            return error.exit_status
-        finally:
-            if access_log is not None:
-                access_log.flush()
-        return ExitStatus.OK
+        status = ExitStatus.OK
+        for one in started:
+            try:
+                await one.shutdown()
+            except LifespanShutdownError as error:
+                logger.error("%s", error)  # noqa: TRY400 - likewise
+                status = error.exit_status
+        if access_log is not None:
+            access_log.flush()
+        return status
 
     # Stop.
 

@@ -35,7 +35,7 @@ class Roster(Generic[W, T]):
         paces: Which requests are quick.
     """
 
-    __slots__ = ("_has_reserve", "_idle", "_lock", "_parked", "_workers", "paces")
+    __slots__ = ("_has_reserve", "_idle", "_lock", "_parked", "_resting", "_workers", "paces")
 
     def __init__(self, *, has_reserve: bool) -> None:
         self.paces = Paces()
@@ -43,6 +43,7 @@ class Roster(Generic[W, T]):
         self._lock = threading.Lock()
         self._workers: set[W] = set()
         self._idle: set[W] = set()
+        self._resting: set[W] = set()
         self._parked: deque[T] = deque()
 
     @property
@@ -61,14 +62,30 @@ class Roster(Generic[W, T]):
         with self._lock:
             self._workers.discard(worker)
             self._idle.discard(worker)
+            self._resting.discard(worker)
 
-    def enter(self, worker: W) -> bool:
-        """A thread begins to serve; whether it was the last one that was free."""
+    def enter(self, worker: W) -> list[W]:
+        """A thread begins to serve.
+
+        Returns:
+            The threads that rest while others are free, which is now over.
+        """
         with self._lock:
             self._idle.discard(worker)
-            is_last = not self._idle
-        worker.is_reserve = is_last and self._has_reserve
-        return is_last
+            worker.is_reserve = self._has_reserve and not self._idle
+            if not self._resting or len(self._idle) > self._has_reserve:
+                return []
+            woken = list(self._resting)
+            self._resting.clear()
+            return woken
+
+    def rest(self, worker: W) -> bool:
+        """Whether a thread that is not free shall leave new work to those that are."""
+        with self._lock:
+            if len(self._idle) <= self._has_reserve:
+                return False
+            self._resting.add(worker)
+            return True
 
     def leave(self, worker: W) -> T | None:
         """A thread has done its work.
@@ -78,6 +95,8 @@ class Roster(Generic[W, T]):
         """
         worker.running = b""
         with self._lock:
+            self._idle.discard(worker)
+            self._resting.discard(worker)
             if self._parked and (self._idle or not self._has_reserve):
                 worker.is_reserve = False
                 return self._parked.popleft()
@@ -94,16 +113,16 @@ class Roster(Generic[W, T]):
         with self._lock:
             self._parked.append(item)
 
+    def others(self, worker: W) -> list[W]:
+        """All threads but that one."""
+        with self._lock:
+            return [other for other in self._workers if other is not worker]
+
     def may_run(self, worker: W, shape: bytes) -> bool:
         """Whether a thread may run such a request; if so, it is noted as running."""
         if worker.is_reserve:
-            others = {other.running for other in list(self._workers) if other is not worker}
-            if not self.paces.is_quick(shape, others):
+            running = {other.running for other in self.others(worker)}
+            if not self.paces.may_be_quick(shape, running):
                 return False
         worker.running = shape
         return True
-
-    @property
-    def someone_is_free(self) -> bool:
-        """Whether a thread is free that any request may take."""
-        return len(self._idle) > self._has_reserve

@@ -241,7 +241,7 @@ class Service:
         self._starter = TaskStarter(loop)
         self._warned: set[str] = set()
         self._further: Callable[[], Counts] | None = None
-        self._emptied: asyncio.Event | None = None
+        self._emptied: Callable[[], None] | None = None
 
     # Several threads.
 
@@ -275,13 +275,17 @@ class Service:
         other.stats = Stats()
         other.slot = None
         other._further = None
-        if self.connection_ended is not None:
-            ended = self.connection_ended
-            other.connection_ended = lambda: _in_loop(self.loop, ended)
+        other.connection_ended = self._tell_ended
+        other.watch = lambda: None
         other.date_is_stale = True
         other._starter = TaskStarter(loop)
         other._emptied = None
         return other
+
+    def _tell_ended(self) -> None:
+        """A sibling's connection has ended.  Any thread."""
+        if self.connection_ended is not None:
+            self.loop.call_soon_threadsafe(self.connection_ended)
 
     # Connections and tasks.
 
@@ -343,13 +347,18 @@ class Service:
 
     def _check_emptied(self) -> None:
         if not self.connections and not self.tasks and self._emptied is not None:
-            self._emptied.set()
+            self._emptied()
 
     async def emptied(self) -> None:
         """Wait until no connection is open and no application task runs."""
-        self._emptied = asyncio.Event()
+        event = asyncio.Event()
+        self.when_emptied(event.set)
+        await event.wait()
+
+    def when_emptied(self, call: Callable[[], None]) -> None:
+        """Have that called whenever no connection is open and no application task runs."""
+        self._emptied = call
         self._check_emptied()
-        await self._emptied.wait()
 
     def leave(self) -> None:
         """Serve on, but let each response be the last of its connection."""
@@ -506,10 +515,6 @@ class Service:
             self.lifecycle.record(event)
         except Exception:
             logger.exception("the lifecycle collector failed on %r", event)
-
-
-def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(call)
 
 
 def _proxy_rules(config: ServerConfig) -> ProxyRules:

@@ -49,8 +49,10 @@ class SharedQueue(WaitQueue[Item]):
             return super().take_expired(now)
 
     def retry(self, item: Item, now: float) -> None:
-        """Let `item`, whose wait is over, come up again with the next sweep."""
+        """Let `item`, whose wait is over, come up again with the next sweep, unless it waits."""
         with self._lock:
+            if item in self._started_at:  # it waits anew already
+                return
             others = {**self._started_at}
             self._started_at.clear()
             self._started_at[item] = now - self.seconds + TICK_SECONDS

@@ -148,11 +148,11 @@ class SyncWorker:
             connection.drain()
         return connection
 
-    def watch(self, sock: socket.socket, member: Ready) -> None:
-        """Tell `member` when there is something to read, or the peer has gone."""
+    def watch(self, sock: socket.socket, member: Ready, interest: int = INPUT) -> None:
+        """Tell `member` when the socket is ready; as a rule, to be read, or its peer gone."""
         fd = sock.fileno()
         self._members[fd] = member
-        self.poller.register(fd, INPUT)
+        self.poller.register(fd, interest)
 
     def forget(self, sock: socket.socket) -> None:
         """Watch a socket no more; to be called before it is closed.

@@ -20,8 +20,9 @@ from typing import Any, Final, Protocol, cast
 from serval.asgi.types import Address
 from serval.worker.async_pool import AsyncPool
 from serval.worker.deadlines import Wait
-from serval.worker.poller import READ, Poller, create_poller
+from serval.worker.poller import ONE_SHOT, READ, Poller, create_poller
 from serval.worker.pooled_connection import PooledConnection
+from serval.worker.roster import Roster
 from serval.worker.service import Counts, ServedConnection, Service
 from serval.worker.shared_waits import SharedDeadlines, SharedSweeper
 from serval.worker.socket_connection import Ready
@@ -124,13 +125,17 @@ class ThreadPool:
         members: Those that wait, by descriptor.
         connections: All that are open, claimed or not.
         desk: The seat of those that wait.
-        is_closed: The threads shall end.
+        crew: The threads.
+        is_closed: They shall end.
 
     Args:
         connect: Makes a connection of an accepted socket.
+        roster: Who is free, and what is parked.
     """
 
-    def __init__(self, front: Service, pool: AsyncPool, connect: Connect) -> None:
+    def __init__(
+        self, front: Service, pool: AsyncPool, connect: Connect, roster: Roster[Any, Any]
+    ) -> None:
         self.front = front
         self.pool = pool
         self.poller: Poller = create_poller()
@@ -138,7 +143,8 @@ class ThreadPool:
         self.connections: set[PooledConnection] = set()
         self.is_closed = False
         self._connect = connect
-        self._threads: list[PoolThread] = []
+        self.crew: list[PoolThread] = []
+        self._roster = roster
         self._retired: list[Service] = []
         waits = {wait: queue.seconds for wait, queue in front.sweeper.deadlines.queues.items()}
         self._sweeper = SharedSweeper(SharedDeadlines(waits), front.loop)
@@ -150,7 +156,7 @@ class ThreadPool:
     def start(self, threads: Sequence[PoolThread]) -> None:
         """Let these threads serve."""
         self.front.opened(self)
-        self._threads += threads
+        self.crew += threads
         for thread in threads:
             thread.start()
 
@@ -160,7 +166,7 @@ class ThreadPool:
             return
         successor = dead.successor()
         self._retired.append(dead.service)
-        self._threads[self._threads.index(dead)] = successor
+        self.crew[self.crew.index(dead)] = successor
         successor.start()
 
     def close(self) -> None:
@@ -171,7 +177,7 @@ class ThreadPool:
         os.close(other_end)
         self.poller.register(bell, READ)
         end_at = time.monotonic() + JOIN_SECONDS
-        left = sum(not thread.join(max(end_at - time.monotonic(), 0.0)) for thread in self._threads)
+        left = sum(not thread.join(max(end_at - time.monotonic(), 0.0)) for thread in self.crew)
         if left:
             logger.warning("%d threads are still in the application and are abandoned", left)
             return
@@ -180,7 +186,7 @@ class ThreadPool:
 
     def _services(self) -> list[Service]:
         """Every service whose counters count, but the front's."""
-        return [self.desk.service, *self._retired, *(thread.service for thread in self._threads)]
+        return [self.desk.service, *self._retired, *(thread.service for thread in self.crew)]
 
     def sibling(self, loop: asyncio.AbstractEventLoop) -> Service:
         """The front's service for a thread with that loop, to be told of the pool's connections."""
@@ -215,12 +221,12 @@ class ThreadPool:
         if connection.state is not State.CLOSED:
             fd = sock.fileno()
             self.members[fd] = connection
-            self.poller.register(fd, connection.interest)
+            self.poller.register(fd, connection.interest | ONE_SHOT)
         return connection
 
     def claim(self, connection: PooledConnection) -> bool:
         """Own a connection that waits; False where somebody else owns it."""
-        fd = connection.fd
+        fd = connection.sock.fileno()
         if fd < 0 or self.members.get(fd) is not connection:
             return False
         found = self.members.pop(fd, None)
@@ -235,10 +241,10 @@ class ThreadPool:
         if connection.service.draining:
             connection.begin_drain()
         if connection.state is not State.CLOSED:
-            fd = connection.fd
+            fd = connection.sock.fileno()
             # In this order: once it is armed, another thread may look for it at once.
             self.members[fd] = connection
-            self.poller.modify(fd, connection.interest)
+            self.poller.modify(fd, connection.interest | ONE_SHOT)
 
     def forget(self, sock: socket.socket) -> None:
         """Watch the socket of a claimed connection no more; before it is closed or given away."""
@@ -262,6 +268,7 @@ class ThreadPool:
         for service in self._services():
             service.keeps_alive = False
             service.draining = True
+            service.when_emptied(self.settled)
         for connection in list(self.connections):
             if self.claim(connection):
                 connection.sit(self.desk)
@@ -275,6 +282,8 @@ class ThreadPool:
 
     def abort(self) -> None:
         """Drop what waits, and cancel what runs as far as it can be."""
+        while (parked := self._roster.take()) is not None:
+            parked.drop()
         for connection in list(self.connections):
             if self.claim(connection):
                 connection.sit(self.desk)
@@ -284,9 +293,8 @@ class ThreadPool:
         self._check_settled()
 
     def settled(self) -> None:
-        """A thread has done what it had to do.  Any thread."""
-        if self.desk.service.draining and not self.connections:
-            self.front.loop.call_soon_threadsafe(self._check_settled)
+        """A thread has nothing left to do.  Any thread."""
+        self.front.loop.call_soon_threadsafe(self._check_settled)
 
     def _check_settled(self) -> None:
         if not self.connections and not any(service.tasks for service in self._services()):

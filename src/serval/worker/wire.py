@@ -46,6 +46,7 @@ class State(Enum):
 
     OPEN = auto()  # in the middle of a request, or serving it; as it begins
     IDLE = auto()  # between two requests, with nothing read of the next
+    HELD = auto()  # a request was read and waits for a thread
     DISCARDING = auto()  # the response is out, the rest of the request is read and dropped
     LINGERING = auto()  # our side is closed; the peer gets time to read what we said
     CLOSING = auto()  # closed as soon as what is queued has been sent

@@ -63,12 +63,17 @@ class WsgiPool(ThreadPool):
     """
 
     def __init__(self, front: Service, pool: AsyncPool, app: WSGIApp, count: int) -> None:
-        super().__init__(front, pool, connect_wsgi)
         # An application that stands no second thread must not get one.
         has_reserve = count > 1
+        roster: Roster[SeatAtWsgi, WsgiConnection] = Roster(has_reserve=has_reserve)
+        super().__init__(front, pool, connect_wsgi, roster)
         self.app = app
-        self.roster: Roster[SeatAtWsgi, WsgiConnection] = Roster(has_reserve=has_reserve)
-        self.start([WsgiThread(self, number + 1) for number in range(count + has_reserve)])
+        self.roster = roster
+        self._crew_count = count + has_reserve
+
+    def start_crew(self) -> None:
+        """Start the threads."""
+        self.start([WsgiThread(self, number + 1) for number in range(self._crew_count)])
 
 
 class WsgiSeat(PoolSeat):
@@ -138,14 +143,11 @@ class WsgiThread(PoolThread):
             roster.quit(seat)
 
     def _serve(self, connection: PooledConnection, bits: int) -> None:
-        seat = self._seat
         try:
-            connection.serve(seat, bits)
+            connection.serve(self._seat, bits)
         except BaseException:
             connection.drop()
             raise
-        if seat.service.draining:
-            self._pool.settled()
 
 
 def connect_wsgi(
