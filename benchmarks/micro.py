@@ -22,10 +22,10 @@ from benchmarks.works import BROWSER_HEADERS
 from serval.asgi.exchange import Exchange
 from serval.asgi.scope import http_scope, scope_template
 from serval.protocols.events import RequestReceived
-from serval.protocols.frames import unmask
+from serval.protocols.frames import MessageLimits, unmask
 from serval.protocols.http1 import H1Protocol
+from serval.protocols.messages import MessageStream
 from serval.protocols.response import ResponseDefaults, response_head
-from serval.protocols.websocket import MessageLimits, WebSocketProtocol
 
 HEADER_COUNTS: Final = (1, 4, 13, 30, 60)
 UNIQUE_COUNT: Final = 4096  # more than any memory of ours holds, so that each call is a new one
@@ -144,16 +144,15 @@ def request_pieces() -> Iterator[tuple[str, Piece]]:
     yield "response head, always new", lambda: response_head(200, next(fresh))
 
 
-def read_frame(protocol: WebSocketProtocol, frame: bytes) -> object:
+def read_frame(protocol: MessageStream, frame: bytes) -> object:
     """One message in."""
-    protocol.receive_data(frame)
-    return protocol.next_event()
+    return protocol.receive_data(frame)
 
 
 def frame_pieces() -> Iterator[tuple[str, Piece]]:
     """Messages of a WebSocket, in and out."""
     for size in (64, 4096):
-        protocol, payload = WebSocketProtocol(MessageLimits()), bytes(size)
+        protocol, payload = MessageStream(MessageLimits()), bytes(size)
         name = f"frame of {size} bytes"
         yield f"{name}, in", partial(read_frame, protocol, websocket(size).request)
         yield f"{name}, unmasking alone", partial(unmask, payload, MASK)
