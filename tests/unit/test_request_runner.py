@@ -293,3 +293,10 @@ def test_a_receiver_that_is_told_nothing_new_waits_on(
     connection.peer_lost()
     world.turn()
     assert tasks[1].result() == {"type": "http.disconnect"}
+
+
+def test_the_loss_of_an_idle_connection_is_no_request(world: World, connection: Peer) -> None:
+    connection.peer_lost()
+
+    assert connection.ended == "closed"
+    assert world.service.stats.requests == 0

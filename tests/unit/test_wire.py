@@ -224,7 +224,8 @@ def test_a_socket_that_is_gone_already_can_be_abandoned() -> None:
 
 
 def test_a_world_can_be_left_with_a_task_in_it(world: World) -> None:
-    world.service.start(_for_ever(), world.service.context.copy())
+    service = world.service
+    world.call(lambda: service.start(_for_ever(), service.context.copy()))
 
     assert len(world.service.tasks) == 1
 
