@@ -61,7 +61,12 @@ class Dump:
     def _run(self) -> None:
         poller = select.poll()
         poller.register(self._reader, select.POLLIN)
-        while os.read(self._reader, 65536):
+        while True:
+            # Polled before it is read: a thread that sleeps in `read` would take the stacks out of
+            # the pipe even while another holds the interpreter, and our parent would find nothing.
+            poller.poll()
+            if not os.read(self._reader, 65536):
+                return
             while poller.poll(0):  # the rest of the same signal
                 os.read(self._reader, 65536)
             try:
