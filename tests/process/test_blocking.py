@@ -170,6 +170,7 @@ def test_sigusr2_tells_threads_tasks_and_connections(workers: int, loop: str) ->
             assert program.stop() == ExitStatus.OK
             text = program.text
 
+    assert text.count("state of worker process") == (workers or 1)
     assert "thread MainThread" in text
     assert re.search(r"task \S+, serving GET '/wait'\n(.*\n)+?.*blocking_app.py", text)
     assert re.search(r"connection of 127\.0\.0\.1:\d+, [\d.]+ s old, serving GET '/wait'", text)

@@ -73,6 +73,7 @@ def test_a_handler_that_ignores_its_cancellation_is_left_behind() -> None:
         program.expect("goes on")
         program.expect("it ignores its cancellation and is abandoned: GET '/ignore-cancellation'")
         assert ask(address) == (200, None)
+        assert program.stop(10.0) == ExitStatus.OK
 
 
 def test_a_stream_that_began_in_time_may_go_on() -> None:

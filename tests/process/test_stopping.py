@@ -1,5 +1,6 @@
 """The end of a server as streams, idle clients and load balancers see it."""
 
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -141,6 +142,23 @@ def test_with_a_delay_everything_is_served_on_and_each_response_is_the_last(
 
         while kept.ask() != "close":  # on a connection that was opened after the signal
             pass
+        program.signal(signal.SIGTERM)
+        assert program.wait() == ExitStatus.OK
+
+
+def test_whoever_asks_whether_the_server_is_ready_hears_no_during_the_delay() -> None:
+    options = ("--drain-delay", "60", "--admin-bind", "127.0.0.1:0")
+    with serving(1, *options) as (program, _):
+        found = re.search(r"admin endpoint on http://([\d.]+):(\d+)", program.text)
+        assert found is not None
+        admin = Client((found[1], int(found[2])))
+        assert admin.get("/readyz").status == 200
+        admin.close()
+        program.signal(signal.SIGTERM)
+        program.expect("leaving: ")
+
+        assert admin.get("/readyz").status == 503
+        admin.close()
         program.signal(signal.SIGTERM)
         assert program.wait() == ExitStatus.OK
 

@@ -45,5 +45,7 @@ def test_each_limit_has_its_guard(settings: dict[str, Any], kind: type) -> None:
 
 def test_threads_have_none() -> None:
     refuse_guards(service_with())
-    with pytest.raises(ConfigError, match="limit_concurrency is for ASGI applications"):
+    with pytest.raises(
+        ConfigError, match="limit_concurrency is for applications on the event loop"
+    ):
         refuse_guards(service_with(limit_concurrency=1))

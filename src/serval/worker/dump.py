@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -28,10 +28,13 @@ from serval.worker.stacks import (
     scope_of,
     stack_lines,
 )
+from serval.worker.thread_pool import ThreadPool
 from serval.worker.websocket import WebSocketConnection
 
 logger = logging.getLogger("serval.error")
 
+# faulthandler writes in many small pieces.
+SETTLE_MILLISECONDS: Final = 50
 # Of each kind; the rest is counted.
 LISTED_COUNT: Final = 200
 
@@ -67,7 +70,7 @@ class Dump:
             poller.poll()
             if not os.read(self._reader, 65536):
                 return
-            while poller.poll(0):  # the rest of the same signal
+            while poller.poll(SETTLE_MILLISECONDS):  # the rest of the same signal
                 os.read(self._reader, 65536)
             try:
                 logger.warning("%s", "\n".join(self.lines()))
@@ -110,12 +113,21 @@ def _tasks(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
 
 
 def _connections(service: Service) -> Iterator[str]:
-    connections = list(service.connections)
+    connections = list(_each_of(service.connections))
     now = time.monotonic()
     yield f"{len(connections)} connections:"
     for connection in islice(connections, LISTED_COUNT):
         yield _connection(connection, now)
     yield from _more(len(connections))
+
+
+def _each_of(connections: Iterable[ServedConnection]) -> Iterator[ServedConnection]:
+    """Connections, and those of threads, which stand among them as one."""
+    for one in list(connections):
+        if isinstance(one, ThreadPool):
+            yield from list(one.connections)
+        else:
+            yield one
 
 
 def _more(count: int) -> Iterator[str]:

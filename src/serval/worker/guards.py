@@ -35,4 +35,4 @@ def refuse_guards(service: Service) -> None:
     """
     for name in (*_TIMEOUTS, *_LIMITS):
         if getattr(service.config, name):
-            raise ConfigError(f"{name} is for ASGI applications, and this one speaks WSGI")
+            raise ConfigError(f"{name} is for applications on the event loop, not for threads")

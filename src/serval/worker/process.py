@@ -39,6 +39,8 @@ logger = logging.getLogger("serval.error")
 # How long an idle connection of a worker that is replaced may wait for one more request, whose
 # answer then says that it is the last: to close it without that may cross a request on its way.
 LAST_REQUEST_SECONDS: Final = 1.0
+# What the application's own tasks get to end, after its lifespan shutdown.
+LAST_TASKS_SECONDS: Final = 0.5
 # What is left to a worker whose supervisor has died.
 ORPHAN_SECONDS: Final = 0.8
 
@@ -163,7 +165,7 @@ class WorkerProcess:
         service = pool.open(access_log=access_log)
         service.slot = self._slot
         service.slots = self._inherited.slots
-        if loaded.interface == "wsgi":
+        if from_threads:
             refuse_guards(service)
         else:
             service.app = guarded(service.app, service)
@@ -197,6 +199,9 @@ class WorkerProcess:
         finally:
             status = await self._shut_down((lanes, lifespan), access_log)
             lanes.close()
+        if not await _all_cancelled():
+            self._report(WorkerState.STOPPED)
+            leave(status)  # to close the loop would be to wait for them without end
         return status
 
     # Serving.
@@ -270,6 +275,19 @@ def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
 
 def _raise_stop(signum: int, frame: object) -> NoReturn:
     raise _StopRequested
+
+
+async def _all_cancelled() -> bool:
+    """End what the application still runs; whether it let that happen."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return True
+    _, stubborn = await asyncio.wait(tasks, timeout=LAST_TASKS_SECONDS)
+    if stubborn:
+        logger.warning("%d tasks ignore their cancellation and are left behind", len(stubborn))
+    return not stubborn
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
