@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from serval.jitter import Jitter, parse_jitter
-from serval.options import Group, option, seconds, size
+from serval.options import Group, option, options_of, seconds, size
 from serval.reload_settings import ReloadSettings, reload_faults
 
 
@@ -155,7 +155,10 @@ class WorkerSettings(ReloadSettings):
         return parse_jitter(self.workers_lifetime_jitter)
 
 
-_SUPERVISED: Final = ("limit_max_requests", "workers_max_rss", "workers_lifetime", "preload")
+_SUPERVISED: Final = (
+    *("limit_max_requests", "workers_max_rss", "workers_lifetime", "preload", "replace_mode"),
+    *("timeout_worker_healthcheck", "crash_limit"),
+)
 
 
 def worker_faults(settings: WorkerSettings, workers: int) -> Iterator[tuple[str, str]]:
@@ -172,6 +175,7 @@ def worker_faults(settings: WorkerSettings, workers: int) -> Iterator[tuple[str,
         except ValueError as exc:
             yield name, str(exc)
     if workers == 0:
+        usual = {one.name: one.default for one in options_of(WorkerSettings)}
         for name in _SUPERVISED:
-            if getattr(settings, name):
+            if getattr(settings, name) != usual[name]:
                 yield name, "needs a supervisor, which workers 0 does without"

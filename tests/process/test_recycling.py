@@ -92,6 +92,17 @@ def test_workers_that_end_after_50_requests_lose_none() -> None:
         assert program.stop() == ExitStatus.OK
 
 
+def test_threads_are_recycled_too() -> None:
+    options = ("--limit-max-requests", "20", "--threads", "2")
+    with serving(1, *options, target="process.quiet_app:app") as (program, address):
+        assert ask_often(address, 60, keep=False) == [200] * 60
+
+        program.expect(r"to be replaced: \d+ requests served \(limit_max_requests\)")
+        program.expect("is ready after")
+        assert ask_often(address, 1, keep=False) == [200]
+        assert program.stop() == ExitStatus.OK
+
+
 # --- by memory and age ------------------------------------------------------------------------
 
 

@@ -26,6 +26,9 @@ def test_a_jitter_is_a_share_or_a_number(name: str) -> None:
         ("workers_max_rss", 1 << 30),
         ("workers_lifetime", 60.0),
         ("preload", True),
+        ("replace_mode", "stop-first"),
+        ("timeout_worker_healthcheck", 5.0),
+        ("crash_limit", 0),
     ],
 )
 def test_what_a_supervisor_does_needs_one(name: str, value: object) -> None:

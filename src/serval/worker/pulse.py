@@ -102,7 +102,7 @@ class Pulse:
         if slot is None:
             return
         now = time.monotonic()
-        reason = self._retirement.reason(self._service.stats.requests, slot.rss_bytes, now)
+        reason = self._retirement.reason(slot.requests, slot.rss_bytes, now)
         if reason:
             self._retirement = Retirement(Limits(), luck=0.0, now=now)
             self._service.requests_limit = self._retirement.requests
