@@ -42,23 +42,31 @@ _HEAD_FIELDS: Final = 32
 
 
 def environ_template(
-    server: Address | None, *, errors: object, multithread: bool, multiprocess: bool
+    server: Address | None, scheme: str, *, errors: object, multithread: bool, multiprocess: bool
 ) -> Environ:
     """What the environs of all requests to one of our addresses have in common.
 
     Args:
         server: Our address.
+        scheme: "http" or "https".
         errors: A text stream, as `wsgi.errors`.
         multithread: Whether the application may be called by several threads at once.
         multiprocess: Whether other processes run it, too.
     """
     host, port = server or ("localhost", None)
-    on_path = port is None  # a Unix socket has no name that a client could use
+    if port is None:  # a Unix socket has no name that a client could use
+        host, port = "localhost", 443 if scheme == "https" else 80
     return {
-        "SERVER_NAME": "localhost" if on_path else host,
-        "SERVER_PORT": "" if on_path else str(port),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
         "SERVER_SOFTWARE": f"serval/{__version__}",
+        "SCRIPT_NAME": "",
+        "QUERY_STRING": "",
+        "REMOTE_ADDR": "",
+        "REMOTE_PORT": "",
         "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
         "wsgi.errors": errors,
         "wsgi.multithread": multithread,
         "wsgi.multiprocess": multiprocess,
@@ -72,32 +80,30 @@ def environ_of(template: Environ, scope: Scope, body: object, length: int | None
     """The environ of one request, a dictionary of its own.
 
     Args:
-        template: For the address that the request came to.
+        template: For the address that the request came to, and its scheme.
         scope: The same request for ASGI, whatever trusted proxies say of it already in it.
         body: The input stream.
         length: How many bytes it has, None where only its end will tell.
     """
     environ = template.copy()
-    root_path = scope["root_path"]
-    scheme = scope["scheme"]
-    query = scope["query_string"]
     raw_path = scope["raw_path"]
     environ["REQUEST_METHOD"] = scope["method"]
-    environ["SCRIPT_NAME"] = _native(root_path)
-    environ["PATH_INFO"] = _path_info(scope["path"], root_path, raw_path)
-    environ["QUERY_STRING"] = query.decode("latin-1") if query else ""
-    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if scope["http_version"] == "1.1" else "HTTP/1.0"
-    environ["REQUEST_URI"] = (raw_path + b"?" + query if query else raw_path).decode("latin-1")
-    environ["wsgi.url_scheme"] = scheme
-    environ["wsgi.input"] = body
-    if not environ["SERVER_PORT"]:
-        environ["SERVER_PORT"] = "443" if scheme == "https" else "80"
-    client = scope["client"]
-    if client:
+    if root_path := scope["root_path"]:
+        environ["SCRIPT_NAME"] = _native(root_path)
+    path = scope["path"]
+    environ["PATH_INFO"] = (
+        path if path.isascii() and not root_path else _path_info(path, root_path, raw_path)
+    )
+    if query := scope["query_string"]:
+        environ["QUERY_STRING"] = query.decode("latin-1")
+        raw_path += b"?" + query
+    environ["REQUEST_URI"] = raw_path.decode("latin-1")
+    if scope["http_version"] != "1.1":
+        environ["SERVER_PROTOCOL"] = "HTTP/1.0"
+    if client := scope["client"]:
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
-    else:
-        environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = ""
+    environ["wsgi.input"] = body
     _add_fields(environ, scope["headers"])
     if length is not None and "HTTP_TRANSFER_ENCODING" in environ:
         # All of a chunked body is here: as good as one whose length was announced.
@@ -119,7 +125,8 @@ def _add_fields(environ: Environ, headers: Iterable[tuple[bytes, bytes]]) -> Non
             environ[key] += "; " + text  # RFC 6265 section 5.4 knows no comma
         else:
             environ[key] += "," + text
-    environ.pop("", None)
+    if "" in environ:
+        del environ[""]
 
 
 def _key_of(name: bytes) -> str:

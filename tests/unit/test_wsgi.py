@@ -79,7 +79,7 @@ def scope_with(**fields: object) -> dict[str, Any]:
 
 
 def environ_with(**fields: object) -> Environ:
-    template = environ_template(SERVER, errors=None, multithread=True, multiprocess=False)
+    template = environ_template(SERVER, "http", errors=None, multithread=True, multiprocess=False)
     return environ_of(template, scope_with(**fields), io.BytesIO(), 0)
 
 
@@ -183,7 +183,7 @@ def test_many_names_do_not_fill_the_memory() -> None:
 
 def test_a_chunked_body_that_is_all_here_has_a_length() -> None:
     environ = environ_of(
-        environ_template(SERVER, errors=None, multithread=True, multiprocess=False),
+        environ_template(SERVER, "http", errors=None, multithread=True, multiprocess=False),
         scope_with(headers=[(b"transfer-encoding", b"chunked")]),
         io.BytesIO(b"abc"),
         3,
@@ -203,7 +203,7 @@ def test_a_chunked_body_that_is_all_here_has_a_length() -> None:
     ],
 )
 def test_the_server_has_a_name_and_a_port(server: Any, scheme: str, name: str, port: str) -> None:
-    template = environ_template(server, errors=None, multithread=False, multiprocess=True)
+    template = environ_template(server, scheme, errors=None, multithread=False, multiprocess=True)
     environ = environ_of(template, scope_with(scheme=scheme, client=None), io.BytesIO(), 0)
 
     assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == (name, port)

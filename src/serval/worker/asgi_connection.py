@@ -29,12 +29,10 @@ class LoopSeat(Seat, Protocol):
     """A thread with an event loop.
 
     Attributes:
-        running: The shape of the request that it began last.
-        is_reserve: It was the last one that was free.
+        running: The shape of the last request that it began and that may block.
     """
 
     running: bytes
-    is_reserve: bool
 
     @property
     def is_home(self) -> bool:
@@ -56,12 +54,6 @@ class LoopSeat(Seat, Protocol):
 
     def send_home(self, connection: "AsgiConnection") -> None:
         """Let the main thread serve the request that is held."""
-
-    def take_part(self) -> None:
-        """Take events of the pool from now on."""
-
-    def take_parked(self) -> None:
-        """Serve a request that waits for a thread with time, if there is one."""
 
     def park(self, connection: "AsgiConnection") -> None:
         """Let the next thread that has time serve the request that is held."""
@@ -100,16 +92,18 @@ class AsgiConnection(PooledConnection):
         if self._held is None:
             self.ready(bits)
             self._find_place()
-        elif self._may_run(self._held[1]):
-            self.serve_held(self.seat)
         else:
-            self.seat.park(self)
+            self.serve_held(self.seat)
 
     def serve_held(self, seat: LoopSeat) -> None:
-        """The request that was held has its turn."""
+        """The request that was held has its turn, if it may."""
         assert self._held is not None
-        (request, scope), self._held = self._held, None
+        request, scope = self._held
         self.sit(seat)
+        if not seat.is_home and not self._may_run(scope):
+            seat.park(self)
+            return
+        self._held = None
         self.state = State.OPEN
         scope["state"] = seat.service.lifespan_state.copy()
         self.corked = True

@@ -7,7 +7,6 @@ requests merely wait, it leaves new ones to threads that are free, as long as th
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
@@ -30,9 +29,11 @@ from serval.worker.thread_pool import PoolSeat, PoolThread, ThreadPool
 
 logger = logging.getLogger("serval.error")
 
-# How long a thread whose requests wait leaves new ones alone, unless these are known to do nothing
-# else: most that block do so before that.
+# A request that has only waited for so long is taken for one that does nothing else: most that
+# block do so before that.
 PATIENCE_SECONDS: Final = 0.05
+# How long a thread with requests that wait leaves new ones to threads that have none.
+REST_SECONDS: Final = 0.01
 # What a thread gets beyond the time for its lifespan's shutdown to say that it has ended.
 SPARE_SECONDS: Final = 1.0
 
@@ -42,6 +43,7 @@ class LoopSeat(PoolSeat):
 
     Attributes:
         housed_count: Connections that are watched by this thread alone.
+        is_free: It has nothing to do.
     """
 
     def __init__(
@@ -52,10 +54,9 @@ class LoopSeat(PoolSeat):
         self.is_home = is_home
         self.roster = threads.roster
         self.running = b""
-        self.is_reserve = False
         self.housed_count = 0
+        self.is_free = not is_home
         self._unproven_count = 0
-        self._housed_at = 0.0
         self._asgi_pool = threads
         self._selector = SyncWorker(self.service, (), threads.pool)
         self.poller = self._selector.poller
@@ -85,52 +86,33 @@ class LoopSeat(PoolSeat):
 
     def _take(self) -> None:
         """Serve one event of the pool, if nobody else was quicker."""
-        if self.housed_count:
-            if self.roster.rest(self):
-                self._stop_taking()
-                return
-            if (seconds := self._patience_seconds()) > 0:
-                self._stop_taking()
-                self.loop.call_later(seconds, self.take_part)
-                return
+        if self.housed_count and self._shall_rest():
+            self._stop_taking()
+            self.loop.call_later(REST_SECONDS, self.take_part)
+            return
         for fd, bits in self.threads.poller.poll(0, 1):
             connection = self.threads.members.pop(fd, None)
             if connection is not None:
-                self._enter()
+                self.is_free = False
                 self._serve(connection, bits)
-                self._leave()
+                self._calm()
 
-    def _patience_seconds(self) -> float:
-        """How long to leave new requests alone, lest they wait for one here that will block."""
-        if not self._unproven_count:
-            return 0.0
-        return self._housed_at + PATIENCE_SECONDS - time.monotonic()
+    def _shall_rest(self) -> bool:
+        """Whether another thread had better take what comes."""
+        if self._unproven_count:
+            return True
+        return any(seat.is_free for seat in self._asgi_pool.seats)
 
-    def _enter(self) -> None:
-        if self.housed_count:
-            self.is_reserve = False
-            return
-        for other in self.roster.enter(self):
-            other.loop.call_soon_threadsafe(other.take_part)
-
-    def _leave(self) -> None:
-        while not self.housed_count:
-            parked = self.roster.leave(self)
-            if parked is None:
-                self.take_part()
-                return
-            self._enter()
+    def _calm(self) -> None:
+        """See whether anything here may still block; if not, take what is parked."""
+        roster = self.roster
+        while not self._unproven_count:
+            if self.running:
+                roster.ended(self)
+            if not roster.has_parked or (parked := roster.take(self)) is None:
+                break
             self._serve_held(parked)
-
-    def take_parked(self) -> None:
-        """Serve a request that waits for a thread with time, if there is one."""
-        if not self.housed_count:
-            self._leave()
-        elif self.roster.parked_count:
-            if (seconds := self._patience_seconds()) > 0:
-                self.loop.call_later(seconds, self.take_parked)
-            elif (parked := self.roster.take()) is not None:
-                self._serve_held(parked)
+        self.is_free = not self.housed_count
 
     def receive(self, connection: AsgiConnection) -> None:
         """Serve a request that another thread has sent here."""
@@ -163,20 +145,32 @@ class LoopSeat(PoolSeat):
     def house(self, connection: AsgiConnection) -> None:
         """Watch its socket."""
         connection.is_housed = True
-        connection.is_proven = self.roster.paces.is_quick(connection.shape)
         self.housed_count += 1
-        self._unproven_count += not connection.is_proven
-        self._housed_at = time.monotonic()
         self._selector.watch(connection.sock, connection, connection.interest)
+        connection.is_proven = self.is_home or self.roster.paces.is_quick(connection.shape)
+        if not connection.is_proven:
+            self._unproven_count += 1
+            self.loop.call_later(PATIENCE_SECONDS, self._prove, connection, connection.exchange)
+
+    def _prove(self, connection: AsgiConnection, exchange: object) -> None:
+        """A request has waited without blocking."""
+        if connection.exchange is exchange and connection.seat is self and connection.is_housed:
+            self._now_proven(connection)
+
+    def _now_proven(self, connection: AsgiConnection) -> None:
+        if not connection.is_proven:
+            connection.is_proven = True
+            self._unproven_count -= 1
+            self.loop.call_soon(self._calm)
 
     def unhouse(self, connection: AsgiConnection) -> None:
         """Watch its socket no more."""
         connection.is_housed = False
         self.housed_count -= 1
-        self._unproven_count -= not connection.is_proven
         self._selector.forget(connection.sock)
+        self._now_proven(connection)
         if not self.housed_count and not self.is_home:
-            self.loop.call_soon(self._leave)
+            self.loop.call_soon(self._calm)
 
     def send_home(self, connection: AsgiConnection) -> None:
         """Let the main thread serve the request that is held."""
@@ -186,8 +180,7 @@ class LoopSeat(PoolSeat):
     def park(self, connection: AsgiConnection) -> None:
         """Let the next thread that has time serve the request that is held."""
         self.roster.park(connection)
-        for other in self.roster.others(self):
-            other.loop.call_soon_threadsafe(other.take_parked)
+        self.loop.call_soon(self._calm)
 
     # By the main thread, about connections that this one has.
 
@@ -244,7 +237,7 @@ class AsgiPool(ThreadPool):
     """
 
     def __init__(self, front: Service, pool: AsyncPool, app: ASGIApp, count: int) -> None:
-        roster: Roster[SeatWithLoop, AsgiConnection] = Roster(has_reserve=True)
+        roster: Roster[SeatWithLoop, AsgiConnection] = Roster(count)
         super().__init__(front, pool, connect_asgi, roster)
         self.app = app
         self.roster = roster
@@ -310,6 +303,11 @@ class AsgiPool(ThreadPool):
             if isinstance(thread, AsgiThread) and not thread.seat.loop.is_closed()
         ]
 
+    @property
+    def seats(self) -> list[LoopSeat]:
+        """The threads' seats."""
+        return [thread.seat for thread in self.crew if isinstance(thread, AsgiThread)]
+
     def _services(self) -> list[Service]:
         return [*super()._services(), self.home.service]
 
@@ -360,7 +358,6 @@ class AsgiThread(PoolThread):
         service = self.seat.service
         service.lifespan_state = self._lifespan.state
         service.context = self._lifespan.context
-        self.seat.roster.join(self.seat)
 
     def run(self) -> None:
         """Run the loop until the pool has closed."""
@@ -374,7 +371,8 @@ class AsgiThread(PoolThread):
                 except (SystemExit, KeyboardInterrupt):
                     logger.exception("thread %d goes on after what a task raised", self.number)
         finally:
-            self.seat.roster.quit(self.seat)
+            self.seat.roster.ended(self.seat)
+            self.seat.is_free = False
             self.seat.close()
             _wind_up(loop)
 

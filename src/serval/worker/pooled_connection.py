@@ -55,12 +55,13 @@ class PooledConnection(SocketConnection):
     """A connection whose socket waits in the pool's poller while nobody serves it.
 
     Attributes:
+        fd: The socket's descriptor, also once it is closed.
         threads: The pool.
         seat: Who serves it, or did last.
         is_housed: Its socket is watched by its seat alone, for as long as the application runs.
     """
 
-    __slots__ = ("_lives_on", "is_housed", "seat", "threads")
+    __slots__ = ("_lives_on", "fd", "is_housed", "seat", "threads")
 
     lane: ClassVar[Lane] = "thread"
 
@@ -75,6 +76,7 @@ class PooledConnection(SocketConnection):
         tls: dict[str, Any] | None = None,
     ) -> None:
         self.threads = threads
+        self.fd = sock.fileno()
         self.seat = threads.desk
         self.is_housed = False
         self._lives_on = True

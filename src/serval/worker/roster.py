@@ -1,8 +1,8 @@
-"""Which thread of a pool is free, and which requests have to wait for one.
+"""Which threads of a pool may block at any moment, and which requests wait until another one may.
 
-A pool has one thread more than requests may block: the last free thread is a reserve for those
-that are known to be quick, so that a handful of slow requests does not hold up the rest.  Any
-thread may call; the one lock is held for a few operations and never while anything is called.
+A pool has one thread more than may block: requests that are known to be quick are never held up by
+a handful of slow ones.  Any thread may call; the one lock is held for a few operations and never
+while anything is called.  Requests that are known to be quick take no lock.
 """
 
 import threading
@@ -16,12 +16,10 @@ class Worker(Protocol):
     """A thread, as the roster sees it.
 
     Attributes:
-        running: The shape of the request that it runs; b"" for none.
-        is_reserve: It was the last one that was free.
+        running: The shape of the request that it runs and that may block; b"" for none.
     """
 
     running: bytes
-    is_reserve: bool
 
 
 W = TypeVar("W", bound=Worker)
@@ -29,100 +27,61 @@ T = TypeVar("T")
 
 
 class Roster(Generic[W, T]):
-    """The threads of a pool, and what is parked until one of them has time.
+    """The threads that may block, and what is parked until there are fewer.
 
     Attributes:
         paces: Which requests are quick.
+
+    Args:
+        limit: How many threads may block at a time.
     """
 
-    __slots__ = ("_has_reserve", "_idle", "_lock", "_parked", "_resting", "_workers", "paces")
+    __slots__ = ("_limit", "_lock", "_parked", "_risky", "paces")
 
-    def __init__(self, *, has_reserve: bool) -> None:
+    def __init__(self, limit: int) -> None:
         self.paces = Paces()
-        self._has_reserve = has_reserve
+        self._limit = limit
         self._lock = threading.Lock()
-        self._workers: set[W] = set()
-        self._idle: set[W] = set()
-        self._resting: set[W] = set()
+        self._risky: set[W] = set()
         self._parked: deque[T] = deque()
 
     @property
-    def parked_count(self) -> int:
-        """How many wait."""
-        return len(self._parked)
+    def has_parked(self) -> bool:
+        """Whether something waits for `take`."""
+        return bool(self._parked)
 
-    def join(self, worker: W) -> None:
-        """A thread has come; it is free."""
-        with self._lock:
-            self._workers.add(worker)
-            self._idle.add(worker)
-
-    def quit(self, worker: W) -> None:
-        """A thread is gone."""
-        with self._lock:
-            self._workers.discard(worker)
-            self._idle.discard(worker)
-            self._resting.discard(worker)
-
-    def enter(self, worker: W) -> list[W]:
-        """A thread begins to serve.
-
-        Returns:
-            The threads that rest while others are free, which is now over.
-        """
-        with self._lock:
-            self._idle.discard(worker)
-            worker.is_reserve = self._has_reserve and not self._idle
-            if not self._resting or len(self._idle) > self._has_reserve:
-                return []
-            woken = list(self._resting)
-            self._resting.clear()
-            return woken
-
-    def rest(self, worker: W) -> bool:
-        """Whether a thread that is not free shall leave new work to those that are."""
-        with self._lock:
-            if len(self._idle) <= self._has_reserve:
-                return False
-            self._resting.add(worker)
+    def may_run(self, worker: W, shape: bytes) -> bool:
+        """Whether a thread may run such a request now; `ended` tells where it may block no more."""
+        if self.paces.is_quick(shape):
             return True
-
-    def leave(self, worker: W) -> T | None:
-        """A thread has done its work.
-
-        Returns:
-            What it is to do instead of being free.
-        """
-        worker.running = b""
         with self._lock:
-            self._idle.discard(worker)
-            self._resting.discard(worker)
-            if self._parked and (self._idle or not self._has_reserve):
-                worker.is_reserve = False
-                return self._parked.popleft()
-            self._idle.add(worker)
-        return None
+            if worker not in self._risky and len(self._risky) >= self._limit:
+                running = {other.running for other in self._risky}
+                if not self.paces.may_be_quick(shape, running):
+                    return False
+            self._risky.add(worker)
+            worker.running = shape
+        return True
 
-    def take(self) -> T | None:
-        """What is parked longest, for a thread that has time although it is not free."""
+    def ended(self, worker: W) -> None:
+        """Nothing that this thread runs may block any more."""
         with self._lock:
-            return self._parked.popleft() if self._parked else None
+            self._risky.discard(worker)
+            worker.running = b""
 
     def park(self, item: T) -> None:
-        """Keep this for the next thread that has time."""
+        """Keep this until a thread has time; whoever parks, or ends, is to `take`."""
         with self._lock:
             self._parked.append(item)
 
-    def others(self, worker: W) -> list[W]:
-        """All threads but that one."""
+    def take(self, worker: W) -> T | None:
+        """What is parked longest, if another thread may block now; that thread is the caller."""
         with self._lock:
-            return [other for other in self._workers if other is not worker]
+            if not self._parked or len(self._risky) >= self._limit:
+                return None
+            return self._parked.popleft()
 
-    def may_run(self, worker: W, shape: bytes) -> bool:
-        """Whether a thread may run such a request; if so, it is noted as running."""
-        if worker.is_reserve:
-            running = {other.running for other in self.others(worker)}
-            if not self.paces.may_be_quick(shape, running):
-                return False
-        worker.running = shape
-        return True
+    def drop(self) -> T | None:
+        """What is parked, for whoever ends it all."""
+        with self._lock:
+            return self._parked.popleft() if self._parked else None

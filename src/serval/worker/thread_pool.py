@@ -219,17 +219,15 @@ class ThreadPool:
         if self.front.draining:
             connection.begin_drain()
         if connection.state is not State.CLOSED:
-            fd = sock.fileno()
-            self.members[fd] = connection
-            self.poller.register(fd, connection.interest | ONE_SHOT)
+            self.members[connection.fd] = connection
+            self.poller.register(connection.fd, connection.interest | ONE_SHOT)
         return connection
 
     def claim(self, connection: PooledConnection) -> bool:
         """Own a connection that waits; False where somebody else owns it."""
-        fd = connection.sock.fileno()
-        if fd < 0 or self.members.get(fd) is not connection:
+        if self.members.get(connection.fd) is not connection:
             return False
-        found = self.members.pop(fd, None)
+        found = self.members.pop(connection.fd, None)
         if found is connection:
             return True
         if found is not None:  # it was closed since, and another one has its descriptor
@@ -241,7 +239,7 @@ class ThreadPool:
         if connection.service.draining:
             connection.begin_drain()
         if connection.state is not State.CLOSED:
-            fd = connection.sock.fileno()
+            fd = connection.fd
             # In this order: once it is armed, another thread may look for it at once.
             self.members[fd] = connection
             self.poller.modify(fd, connection.interest | ONE_SHOT)
@@ -282,7 +280,7 @@ class ThreadPool:
 
     def abort(self) -> None:
         """Drop what waits, and cancel what runs as far as it can be."""
-        while (parked := self._roster.take()) is not None:
+        while (parked := self._roster.drop()) is not None:
             parked.drop()
         for connection in list(self.connections):
             if self.claim(connection):

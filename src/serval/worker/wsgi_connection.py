@@ -10,6 +10,9 @@ import select
 import socket
 import stat
 import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
@@ -40,12 +43,10 @@ class WsgiSeat(Seat, Protocol):
     """A thread that calls a WSGI application.
 
     Attributes:
-        running: The shape of the request that it runs.
-        is_reserve: It was the last one that was free.
+        running: The shape of the request that it runs and that may block.
     """
 
     running: bytes
-    is_reserve: bool
 
     @property
     def app(self) -> WSGIApp:
@@ -55,11 +56,12 @@ class WsgiSeat(Seat, Protocol):
     def roster(self) -> "Roster[WsgiSeat, WsgiConnection]":
         """Who is free."""
 
-    def template(self, server: Address | None) -> Environ:
-        """What the environs of requests to that address have in common."""
+    @property
+    def soon(self) -> deque[tuple[Callable[..., object], tuple[Any, ...]]]:
+        """What is to be called before the connection is released, with its arguments."""
 
-    def run_soon(self) -> None:
-        """Call what the connection wanted to be called soon."""
+    def template(self, server: Address | None, scheme: str) -> Environ:
+        """What the environs of requests to that address have in common."""
 
 
 class Call(Enum):
@@ -68,6 +70,11 @@ class Call(Enum):
     NONE = auto()
     AWAITING_BODY = auto()
     PARKED = auto()  # no thread has time
+
+
+# Read for every request: a global is cheaper than a member of an enum.
+_NONE: Final = Call.NONE
+_PARKED: Final = Call.PARKED
 
 
 class WsgiConnection(PooledConnection):
@@ -94,14 +101,17 @@ class WsgiConnection(PooledConnection):
     def serve(self, seat: Seat, bits: int) -> None:
         """The socket is ready for what `bits` say, or the parked request has its turn."""
         self.sit(seat)
-        if self._call is Call.PARKED:
+        if self._call is _PARKED:
             self._run_now()
         else:
             self.ready(bits)
-        if self._call is Call.AWAITING_BODY:
+        if self._call is not _NONE:
             self._run_when_read()
-        self.seat.run_soon()
-        if self._call is Call.PARKED:
+        soon = self.seat.soon
+        while soon:
+            callback, arguments = soon.popleft()
+            callback(*arguments)
+        if self._call is _PARKED:
             self.seat.roster.park(self)
         else:
             self.threads.release(self)
@@ -126,6 +136,8 @@ class WsgiConnection(PooledConnection):
 
     def _run_when_read(self) -> None:
         exchange = self.exchange
+        if self._call is _PARKED:
+            return
         if exchange is None:  # it was refused, or is lost
             self._call = Call.NONE
         elif exchange.input is not Input.ARRIVING or exchange.buffered_bytes >= BODY_BUFFER_BYTES:
@@ -140,14 +152,14 @@ class WsgiConnection(PooledConnection):
         self.advance()
 
     def _run_app(self, exchange: "WsgiExchange") -> None:
-        """Run the application, unless this thread is the last that is free and it may take long."""
+        """Run the application, unless that may take long and as many as may block do already."""
         seat = self.seat
         paces = seat.roster.paces
         shape = paces.shape(self._scope["raw_path"])
-        if not seat.roster.may_run(seat, shape):
-            self._call = Call.PARKED
+        if not (paces.is_quick(shape) or seat.roster.may_run(seat, shape)):
+            self._call = _PARKED
             return
-        self._call = Call.NONE
+        self._call = _NONE
         began_at = time.monotonic()
         error: BaseException | None = None
         try:
@@ -155,6 +167,8 @@ class WsgiConnection(PooledConnection):
         except BaseException as raised:
             error = raised
         paces.note(shape, time.monotonic() - began_at)
+        if seat.running:
+            seat.roster.ended(seat)
         if error is not None and self.exchange is not exchange and only_disconnects(error):
             pass  # its input has failed, and that was logged
         elif error is not None or exchange.phase is not Phase.DONE:
@@ -171,7 +185,9 @@ class WsgiConnection(PooledConnection):
             whole = exchange.take_body()
             length = len(whole)
             body = io.BytesIO(whole)
-        return environ_of(self.seat.template(self.server), self._scope, body, length)
+        scope = self._scope
+        template = self.seat.template(self.server, scope["scheme"])
+        return environ_of(template, scope, body, length)
 
     # Waiting for the peer, which takes up the thread.
 
@@ -279,9 +295,7 @@ class WsgiExchange(Exchange):
     """An exchange whose application answers by calls that return when the client has its bytes."""
 
     _lane: WsgiConnection
-    _given: tuple[int, Fields] | None = None
-    _reason = b""
-    _given_head: ResponseHead | None = None
+    _given: tuple[int, ResponseHead, Fields] | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -308,26 +322,28 @@ class WsgiExchange(Exchange):
 
     def start(self, status: int, reason: bytes, headers: Fields) -> None:
         """Hold a status and fields; called again, hold others instead."""
-        self._given_head = response_head(status, headers)
-        self._given = status, headers
-        self._reason = reason
+        head = response_head(status, headers)
+        usual, _, rest = head.start.partition(b"\r\n")
+        if reason and usual[13:] != reason:
+            head = replace(head, start=b"%b%b\r\n%b" % (usual[:13], reason, rest))
+        self._given = status, head, headers
 
     def write(self, data: bytes) -> None:
         """Send a part of the body; returns when it is on its way."""
-        head = self._given_head
         first = self._begin_response()
         self._check_end(data)
-        last = first and head is not None and head.content_length == len(data)
-        self._body({"type": "http.response.body", "body": data, "more_body": not last})
+        last = first and self._head.content_length == len(data)
+        self._body({"body": data, "more_body": not last})
         if not last:
             self._lane.push(self)
 
     def finish(self, data: bytes = b"") -> None:
         """Send the last part of the body; what the socket does not take, leaves without us."""
         self._begin_response()
-        self._check_end(data)
-        if self.phase is not Phase.DONE:
-            self._body({"type": "http.response.body", "body": data, "more_body": False})
+        if self.phase is Phase.DONE:
+            self._check_end(data)
+        else:
+            self._body({"body": data, "more_body": False})
 
     def write_file(self, file: Any) -> bool:
         """Send all that is left of a file as the body; False, with nothing sent, if it can't be."""
@@ -369,17 +385,9 @@ class WsgiExchange(Exchange):
             raise AppError(f"body is longer than its content-length: {len(data)} bytes cut off")
 
     def _begin_response(self) -> bool:
-        """Hand over what `start` was given; whether that was now."""
+        """Take what `start` was given for what the application says; whether that was now."""
         if self.phase is not Phase.WAITING or self._given is None:
             return False
-        status, headers = self._given
-        self._start({"type": "http.response.start", "status": status, "headers": headers})
-        reason = self._reason
-        usual, _, rest = self._head.start.partition(b"\r\n")
-        if reason and usual[13:] != reason:
-            start = b"%b%b\r\n%b" % (usual[:13], reason, rest)
-            head = self._head
-            self._head = ResponseHead(
-                start, head.bodiless, head.plain_bytes, head.content_length, head.close, head.own
-            )
+        self.status, self._head, self.response_headers = self._given
+        self.phase = Phase.HEAD_HELD
         return True

@@ -31,12 +31,16 @@ DEFAULT_THREADS: Final = 4
 
 
 class ThreadLoop:
-    """What connections ask of their loop, on a thread that has none."""
+    """What connections ask of their loop, on a thread that has none.
 
-    __slots__ = ("_soon",)
+    Attributes:
+        soon: What is to be called before the connection is released, with its arguments.
+    """
+
+    __slots__ = ("soon",)
 
     def __init__(self) -> None:
-        self._soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
 
     def time(self) -> float:
         """Monotonic seconds."""
@@ -44,14 +48,7 @@ class ThreadLoop:
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Call that before the connection is released."""
-        self._soon.append((callback, args))
-
-    def run_soon(self) -> None:
-        """Call what was to be called soon."""
-        soon = self._soon
-        while soon:
-            callback, args = soon.popleft()
-            callback(*args)
+        self.soon.append((callback, args))
 
 
 class WsgiPool(ThreadPool):
@@ -63,13 +60,12 @@ class WsgiPool(ThreadPool):
     """
 
     def __init__(self, front: Service, pool: AsyncPool, app: WSGIApp, count: int) -> None:
-        # An application that stands no second thread must not get one.
-        has_reserve = count > 1
-        roster: Roster[SeatAtWsgi, WsgiConnection] = Roster(has_reserve=has_reserve)
+        roster: Roster[SeatAtWsgi, WsgiConnection] = Roster(count)
         super().__init__(front, pool, connect_wsgi, roster)
         self.app = app
         self.roster = roster
-        self._crew_count = count + has_reserve
+        # An application that stands no second thread must not get one.
+        self._crew_count = count + (count > 1)
 
     def start_crew(self) -> None:
         """Start the threads."""
@@ -87,20 +83,20 @@ class WsgiSeat(PoolSeat):
         super().__init__(threads, service)
         self.app = threads.app
         self.roster = threads.roster
-        self.run_soon = loop.run_soon
+        self.soon = loop.soon
         self.running = b""
-        self.is_reserve = False
-        self._templates: dict[Address | None, Environ] = {}
+        self._templates: dict[tuple[Address | None, str], Environ] = {}
 
-    def template(self, server: Address | None) -> Environ:
+    def template(self, server: Address | None, scheme: str) -> Environ:
         """What the environs of requests to that address have in common."""
-        template = self._templates.get(server)
+        template = self._templates.get((server, scheme))
         if template is None:
             if len(self._templates) >= TEMPLATES_COUNT:  # a wildcard may stand for many addresses
                 self._templates.clear()
             config = self.service.config
-            template = self._templates[server] = environ_template(
+            template = self._templates[server, scheme] = environ_template(
                 server,
+                scheme,
                 errors=sys.stderr,
                 multithread=config.threads != 1,
                 multiprocess=config.workers > 1,
@@ -129,18 +125,16 @@ class WsgiThread(PoolThread):
         """Serve one event after the other until the pool has closed."""
         threads, seat, roster = self._pool, self._seat, self._pool.roster
         members, poll = threads.members, threads.poller.poll
-        roster.join(seat)
         try:
             while not threads.is_closed:
                 for fd, bits in poll(-1, 1):
                     connection = members.pop(fd, None)
                     if connection is not None:
-                        roster.enter(seat)
                         self._serve(connection, bits)
-                        while (parked := roster.leave(seat)) is not None:
+                        while roster.has_parked and (parked := roster.take(seat)) is not None:
                             self._serve(parked, 0)
         finally:
-            roster.quit(seat)
+            roster.ended(seat)
 
     def _serve(self, connection: PooledConnection, bits: int) -> None:
         try:
