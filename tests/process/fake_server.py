@@ -33,6 +33,21 @@ def report(channel: ChildChannel, state: WorkerState) -> None:
     channel.notify()
 
 
+def rest(channel: ChildChannel) -> None:
+    """Sleep until the parent is gone; signals are handled meanwhile.
+
+    A signal that comes just before `select` would not end it: hence the descriptor that it writes.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    while True:
+        ready, _, _ = select.select([channel.parent_gone_fd, reader], [], [])
+        if channel.parent_gone_fd in ready:
+            return
+        os.read(reader, 64)
+
+
 def serve(channel: ChildChannel) -> NoReturn:
     """Be ready until told to stop, or until the parent is gone."""
 
@@ -51,7 +66,7 @@ def serve(channel: ChildChannel) -> NoReturn:
     channel.slot.requests = 7
     report(channel, WorkerState.READY)
     say(channel, "ready")
-    select.select([channel.parent_gone_fd], [], [])
+    rest(channel)
     say(channel, "the parent is gone")
     os._exit(ExitStatus.CRASHED)
 
@@ -94,14 +109,14 @@ def stubborn(channel: ChildChannel) -> NoReturn:
         signal.signal(signum, signal.SIG_IGN)
     report(channel, WorkerState.READY)
     say(channel, "ready")
-    select.select([channel.parent_gone_fd], [], [])
+    rest(channel)
     os._exit(ExitStatus.CRASHED)
 
 
 def slow_to_boot(channel: ChildChannel) -> NoReturn:
     """Never become ready, as if the import hung."""
     say(channel, "booting")
-    select.select([channel.parent_gone_fd], [], [])
+    rest(channel)
     os._exit(ExitStatus.CRASHED)
 
 
