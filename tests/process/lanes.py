@@ -9,8 +9,8 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import uvloop
@@ -21,10 +21,12 @@ from serval.config import ServerConfig
 from serval.lifecycle import LifecycleEvent
 from serval.net.bind import TcpBind
 from serval.net.listeners import Listener, open_listeners
+from serval.worker.asgi_worker import AsgiPool
 from serval.worker.async_pool import AsyncPool
 from serval.worker.connection import HttpConnection
 from serval.worker.drain import drain
-from serval.worker.service import Service
+from serval.worker.service import Service, Stats
+from serval.worker.socket_connection import Adopt
 from serval.worker.sync_worker import SyncWorker
 
 PATIENCE_SECONDS = 20.0
@@ -35,14 +37,14 @@ Result = TypeVar("Result")
 class Kind(NamedTuple):
     """A lane and the loop under it."""
 
-    lane: Literal["sync", "async"]
+    lane: Literal["sync", "async", "thread"]
     loop: Literal["asyncio", "uvloop"]
 
     def __str__(self) -> str:
         return f"{self.lane}-{self.loop}"
 
 
-KINDS = [Kind(lane, loop) for lane in ("sync", "async") for loop in ("asyncio", "uvloop")]
+KINDS = [Kind(lane, loop) for lane in ("sync", "async", "thread") for loop in ("asyncio", "uvloop")]
 
 
 class Notes:
@@ -198,6 +200,45 @@ class Client:
         self.sock.close()
 
 
+class Together:
+    """The services of all threads of a pool, as tests ask about one and tell it things."""
+
+    def __init__(self, front: Service, threads: AsgiPool) -> None:
+        self.front = front
+        self.threads = threads
+
+    @property
+    def all(self) -> list[Service]:
+        return [self.front, *self.threads._services()]
+
+    @property
+    def connections(self) -> set[Any]:
+        others = self.front.connections - {self.threads}
+        return others | self.threads.connections
+
+    @property
+    def tasks(self) -> set[Any]:
+        """With the threads that are in a task's first step, of which no task tells yet."""
+        seats = (thread.seat for thread in self.threads._loops)
+        busy = {seat for seat in seats if not seat.is_free and not seat.housed_count}
+        return busy.union(*(service.tasks for service in self.all))
+
+    @property
+    def stats(self) -> Stats:
+        counted = [service.stats for service in self.all]
+        return Stats(
+            requests=sum(stats.requests for stats in counted),
+            rejected=sum(stats.rejected for stats in counted),
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in {"front", "threads"}:
+            super().__setattr__(name, value)
+        else:
+            for service in self.all:
+                setattr(service, name, value)
+
+
 class Server:
     """A running service, seen from another thread."""
 
@@ -208,7 +249,7 @@ class Server:
         self.collector = Collector()
         self.faults: list[dict[str, Any]] = []
         self._clients: list[Client] = []
-        self.service: Service
+        self.service: Any  # a Service, or Together
         self.pool: AsyncPool
         self.sync_worker: SyncWorker
 
@@ -256,6 +297,17 @@ class Server:
         assert isinstance(connection, HttpConnection)
         return connection
 
+    def drain(self) -> None:
+        """Tell every connection that the server stops."""
+
+        def drained() -> None:
+            if isinstance(self.service, Together):
+                self.service.threads.drain()
+            for connection in list(self.service.connections):
+                connection.drain()
+
+        self.ask(drained)
+
     def at_rest(self) -> None:
         """Wait until no connection is open and no task runs."""
         self.until(lambda: not self.service.connections and not self.service.tasks)
@@ -273,22 +325,39 @@ class Server:
         self.stop = asyncio.Event()
         self.pool = AsyncPool(config, app, lifecycle_collector=self.collector)
         self.pool.set_lifespan_state(state)
-        self.service = self.pool.open(access_log=access_log)
-        if self.kind.lane == "sync":
-            self.sync_worker = SyncWorker(self.service, [listener], self.pool)
-            self.sync_worker.start()
-        else:
-            accepting = await self.pool.listen(listener)
-        ready.set()
-        await self.stop.wait()
-        if self.kind.lane == "sync":
-            self.sync_worker.stop_accepting()
-        else:
-            accepting.close()
-        await drain(self.service, 0.2)
-        self.service.sweeper.close()
-        if self.kind.lane == "sync":
-            self.sync_worker.close()
+        service = self.service = self.pool.open(access_log=access_log)
+        async with AsyncExitStack() as stack:
+            if self.kind.lane == "async":
+                accepting = await self.pool.listen(listener)
+                stack.callback(accepting.close)
+            else:
+                adopt = None
+                if self.kind.lane == "thread":
+                    adopt = await stack.enter_async_context(self._threads(service, app, state))
+                self.sync_worker = SyncWorker(service, [listener], self.pool, adopt=adopt)
+                self.sync_worker.start()
+                stack.callback(self.sync_worker.close)
+            ready.set()
+            await self.stop.wait()
+            if self.kind.lane == "async":
+                accepting.close()
+            else:
+                self.sync_worker.stop_accepting()
+            await drain(service, 0.2)
+            service.sweeper.close()
+
+    @asynccontextmanager
+    async def _threads(
+        self, service: Service, app: ASGIApp, state: dict[str, Any]
+    ) -> AsyncIterator[Adopt]:
+        """Two threads that serve, and one more."""
+        threads = AsgiPool(service, self.pool, app, 2)
+        self.service = Together(service, threads)
+        await threads.startup()
+        for one in threads._services():
+            one.lifespan_state = state
+        yield threads.adopt
+        threads.close()
 
     def end(self) -> None:
         for client in self._clients:
@@ -312,7 +381,7 @@ def serving(
     failures: list[BaseException] = []
     with asyncio.Runner(loop_factory=factory, debug=kind.loop == "asyncio") as runner:
         server = Server(kind, runner.get_loop(), listener)
-        settings = ServerConfig(**config)
+        settings = ServerConfig(loop=kind.loop, lifespan="off", **config)
 
         def work() -> None:
             try:

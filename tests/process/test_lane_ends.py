@@ -10,7 +10,6 @@ from process.lanes import (
     Client,
     Kind,
     Notes,
-    Server,
     answer,
     echo,
     errors_of,
@@ -152,11 +151,6 @@ def test_a_closing_connection_waits_for_a_reader_only_so_long(kind: Kind) -> Non
 # --- the stop ---------------------------------------------------------------------------------
 
 
-def drained(server: Server) -> None:
-    for connection in list(server.service.connections):
-        connection.drain()
-
-
 def test_a_drain_closes_idle_connections_and_ends_working_ones_with_their_answer(
     kind: Kind,
 ) -> None:
@@ -175,7 +169,7 @@ def test_a_drain_closes_idle_connections_and_ends_working_ones_with_their_answer
         working = server.connect()
         working.send(request("GET", "/work"))
         finish = notes.next()
-        server.ask(lambda: drained(server))
+        server.drain()
         assert idle.at_end()
         server.ask(finish)
         found = working.read()
@@ -199,7 +193,7 @@ def test_a_request_in_a_drain_is_not_told_that_its_client_left(kind: Kind) -> No
     with serving(kind, app) as server:
         client = server.connect()
         server.until(lambda: server.service.connections != set())
-        server.ask(lambda: drained(server))  # accepted, and not heard of yet
+        server.drain()  # accepted, and not heard of yet
         found = client.get("/")
 
         assert found.body == b"served"

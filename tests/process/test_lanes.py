@@ -243,5 +243,5 @@ def test_the_state_of_an_idle_connection_is_idle(kind: Kind) -> None:
         client = server.connect()
         client.get("/")
 
-        assert server.ask(lambda: server.connection.state) is State.IDLE
+        server.until(lambda: server.connection.state is State.IDLE)
         assert server.ask(lambda: server.connection.exchange) is None

@@ -3,9 +3,11 @@
 import asyncio
 import contextvars
 import hashlib
+import json
 import os
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 from serval.asgi.types import Receive, Scope, Send
@@ -49,6 +51,13 @@ async def wait_and_block(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def wait(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.sleep(0.5)
+    await answer(send, b"hello")
+
+
+async def pause(scope: Scope, receive: Receive, send: Send) -> None:
+    """Wait a little, then block a little."""
+    await asyncio.sleep(0.002)
+    time.sleep(0.002)  # noqa: ASYNC251 - on purpose
     await answer(send, b"hello")
 
 
@@ -121,12 +130,17 @@ async def exiting(scope: Scope, receive: Receive, send: Send) -> None:
     raise SystemExit(3)
 
 
+counts: Counter[str] = Counter()
+counts_lock = threading.Lock()
+
+
 ROUTES = {
     "/": hello,
     "/where": where,
     "/block": block,
     "/wait-and-block": wait_and_block,
     "/wait": wait,
+    "/pause": pause,
     "/digest": digest,
     "/stream": stream,
     "/endless": endless,
@@ -137,6 +151,8 @@ ROUTES = {
 
 
 async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    with counts_lock:
+        counts[scope["path"].rpartition("/")[2]] += 1
     await receive()
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.send", "text": threading.current_thread().name})
@@ -162,7 +178,25 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
+async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+    """Do what the path says, and count that it was asked for under the name at its end."""
+    _, _, what, name = scope["path"].split("/")
+    with counts_lock:
+        counts[name] += 1
+    await ROUTES.get(f"/{what}", hello)(scope, receive, send)
+
+
+async def all_counts(scope: Scope, receive: Receive, send: Send) -> None:
+    await answer(send, json.dumps(counts).encode())
+
+
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http" and scope["path"].startswith("/counted/"):
+        await counted(scope, receive, send)
+        return
     handlers: dict[str, Any] = {"lifespan": live, "websocket": websocket}
+    if scope["path" if scope["type"] == "http" else "type"] == "/counts":
+        await all_counts(scope, receive, send)
+        return
     handler = handlers.get(scope["type"]) or ROUTES.get(scope["path"], hello)
     await handler(scope, receive, send)

@@ -1,9 +1,11 @@
 """A WSGI application that behaves and misbehaves on request, under the eyes of wsgiref.validate."""
 
 import hashlib
+import json
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -148,12 +150,34 @@ def sleep(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     return hello(environ, start)
 
 
+def pause(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    time.sleep(0.002)
+    return hello(environ, start)
+
+
 def most(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     start("200 OK", PLAIN)
     return [str(most_running).encode()]
 
 
+counts: Counter[str] = Counter()
+
+
+def counted(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    """Do what the path says, and count that it was asked for under the name at its end."""
+    _, _, what, name = environ["PATH_INFO"].split("/")
+    with lock:
+        counts[name] += 1
+    return ROUTES.get(f"/{what}", hello)(environ, start)
+
+
+def all_counts(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", PLAIN)
+    return [json.dumps(counts).encode()]
+
+
 ROUTES = {
+    "/counts": all_counts,
     "/": hello,
     "/environ": shown,
     "/digest": digest,
@@ -167,11 +191,14 @@ ROUTES = {
     "/raising-late": raising_late,
     "/exiting": exiting,
     "/sleep": sleep,
+    "/pause": pause,
     "/most": most,
 }
 
 
 def routed(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    if environ["PATH_INFO"].startswith("/counted/"):
+        return counted(environ, start)
     return ROUTES.get(environ["PATH_INFO"], hello)(environ, start)
 
 

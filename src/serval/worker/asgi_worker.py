@@ -91,7 +91,7 @@ class LoopSeat(PoolSeat):
             self.loop.call_later(REST_SECONDS, self.take_part)
             return
         for fd, bits in self.threads.poller.poll(0, 1):
-            connection = self.threads.members.pop(fd, None)
+            connection = self.threads.members.pop(fd, None) or self.threads.came_early(fd)
             if connection is not None:
                 self.is_free = False
                 self._serve(connection, bits)
@@ -202,16 +202,15 @@ class LoopSeat(PoolSeat):
 
     def _disconnect(self, connection: PooledConnection) -> None:
         if connection.seat is self and connection.is_housed:
-            connection.disconnect()
+            connection.disconnect_here()
 
     def abort(self, connection: PooledConnection) -> None:
         """Cancel what runs."""
-        connection.unblock()
         self._tell(self._abort, connection)
 
     def _abort(self, connection: PooledConnection) -> None:
         if connection.seat is self and connection.is_housed:
-            connection.abort()
+            connection.abort_here()
 
     def cancel_tasks(self) -> None:
         """Cancel what applications have left behind."""

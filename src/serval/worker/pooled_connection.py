@@ -125,6 +125,24 @@ class PooledConnection(SocketConnection):
     def leave(self) -> None:
         """Nothing to do: the pool tells the services."""
 
+    def drain(self) -> None:
+        """Take no request after those already read; close if there is none."""
+        if self.threads.claim(self):
+            self.sit(self.threads.desk)
+            self.threads.release(self)  # which looks at its service
+
+    def disconnect(self) -> None:
+        """Tell the running application that its client is gone, though it may not be."""
+        self.seat.disconnect(self)
+
+    def abort(self) -> None:
+        """Cancel the running application and end the connection."""
+        if self.threads.claim(self):
+            self.sit(self.threads.desk)
+            self.drop()
+        else:
+            self.seat.abort(self)
+
     def unblock(self) -> None:
         """Let whoever waits for the peer wait no more: reading and writing end."""
         with suppress(OSError):  # it is closed already, or the peer has
@@ -139,9 +157,17 @@ class PooledConnection(SocketConnection):
         if self._wait is None and self.state is State.IDLE:
             self._wait_for(Wait.KEEP_ALIVE)  # its bytes are in the socket; a thread will come
 
-    def begin_drain(self) -> None:
-        """Take no request after those already read; close if there is none."""
+    def drain_here(self) -> None:
+        """The same as `drain`, by its owner."""
         super().drain()
+
+    def disconnect_here(self) -> None:
+        """The same as `disconnect`, by its owner."""
+        super().disconnect()
+
+    def abort_here(self) -> None:
+        """The same as `abort`, by its owner."""
+        super().abort()
 
     def _take_late_bytes(self) -> bool:
         """Whether there is something to read; whoever is woken by it will."""

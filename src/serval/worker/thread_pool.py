@@ -1,9 +1,9 @@
 """Connections that are served by threads: who may touch which, and how they all end.
 
 One poller holds every connection that waits, each armed for one event, so that the kernel wakes one
-thread for it.  `members` says who owns a connection: taking it out there claims it, putting it back
-and arming it releases it.  The pool is built, drained and closed by the main thread; `claim`,
-`release`, `forget`, `replace` and `settled` may be called by any.
+thread for it.  `members` says who owns a connection: taking it out there claims it, arming it and
+putting it back releases it.  The pool is built, drained and closed by the main thread; `claim`,
+`release`, `came_early`, `forget`, `replace` and `settled` may be called by any.
 """
 
 import asyncio
@@ -142,6 +142,7 @@ class ThreadPool:
         self.members: dict[int, PooledConnection] = {}
         self.connections: set[PooledConnection] = set()
         self.is_closed = False
+        self._early: set[int] = set()
         self._connect = connect
         self.crew: list[PoolThread] = []
         self._roster = roster
@@ -217,10 +218,10 @@ class ThreadPool:
         sock.setblocking(False)
         connection = self._connect(self, sock, client, server, scheme=scheme, tls=tls)
         if self.front.draining:
-            connection.begin_drain()
+            connection.drain_here()
         if connection.state is not State.CLOSED:
-            self.members[connection.fd] = connection
-            self.poller.register(connection.fd, connection.interest | ONE_SHOT)
+            self.poller.register(connection.fd, 0)
+            self._arm(connection)
         return connection
 
     def claim(self, connection: PooledConnection) -> bool:
@@ -237,12 +238,31 @@ class ThreadPool:
     def release(self, connection: PooledConnection) -> None:
         """Own a connection no more: whichever thread comes first will serve its next event."""
         if connection.service.draining:
-            connection.begin_drain()
+            connection.drain_here()
         if connection.state is not State.CLOSED:
-            fd = connection.fd
-            # In this order: once it is armed, another thread may look for it at once.
-            self.members[fd] = connection
+            self._arm(connection)
+
+    def _arm(self, connection: PooledConnection) -> None:
+        fd = connection.fd
+        while True:
             self.poller.modify(fd, connection.interest | ONE_SHOT)
+            # Only now, since whoever finds it there owns it, event or not.
+            self.members[fd] = connection
+            if fd not in self._early:
+                return
+            # Its event came in between and has found nobody.
+            self._early.discard(fd)
+            if not self.claim(connection):
+                return
+
+    def came_early(self, fd: int) -> PooledConnection | None:
+        """Claim what an event is for that was not to be found: perhaps it was just being armed."""
+        self._early.add(fd)
+        # In this order: either it is there by now, or whoever puts it there sees our mark.
+        connection = self.members.pop(fd, None)
+        if connection is not None:
+            self._early.discard(fd)
+        return connection
 
     def forget(self, sock: socket.socket) -> None:
         """Watch the socket of a claimed connection no more; before it is closed or given away."""
@@ -268,26 +288,20 @@ class ThreadPool:
             service.draining = True
             service.when_emptied(self.settled)
         for connection in list(self.connections):
-            if self.claim(connection):
-                connection.sit(self.desk)
-                self.release(connection)
+            connection.drain()
         self._check_settled()
 
     def disconnect(self) -> None:
         """Tell running applications that their clients are gone."""
         for connection in list(self.connections):
-            connection.seat.disconnect(connection)
+            connection.disconnect()
 
     def abort(self) -> None:
         """Drop what waits, and cancel what runs as far as it can be."""
         while (parked := self._roster.drop()) is not None:
             parked.drop()
         for connection in list(self.connections):
-            if self.claim(connection):
-                connection.sit(self.desk)
-                connection.drop()
-            else:
-                connection.seat.abort(connection)
+            connection.abort()
         self._check_settled()
 
     def settled(self) -> None:

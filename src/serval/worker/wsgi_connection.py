@@ -140,6 +140,9 @@ class WsgiConnection(PooledConnection):
             return
         if exchange is None:  # it was refused, or is lost
             self._call = Call.NONE
+        elif self._eof and exchange.input is Input.ARRIVING:
+            self._call = Call.NONE
+            self.peer_lost()
         elif exchange.input is not Input.ARRIVING or exchange.buffered_bytes >= BODY_BUFFER_BYTES:
             self._run_now()
 

@@ -128,7 +128,7 @@ class WsgiThread(PoolThread):
         try:
             while not threads.is_closed:
                 for fd, bits in poll(-1, 1):
-                    connection = members.pop(fd, None)
+                    connection = members.pop(fd, None) or threads.came_early(fd)
                     if connection is not None:
                         self._serve(connection, bits)
                         while roster.has_parked and (parked := roster.take(seat)) is not None:
