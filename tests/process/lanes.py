@@ -25,9 +25,10 @@ from serval.worker.asgi_worker import AsgiPool
 from serval.worker.async_pool import AsyncPool
 from serval.worker.connection import HttpConnection
 from serval.worker.drain import drain
-from serval.worker.service import Service, Stats
+from serval.worker.service import Service
 from serval.worker.socket_connection import Adopt
 from serval.worker.sync_worker import SyncWorker
+from serval.worker.tally import Stats
 
 PATIENCE_SECONDS = 20.0
 

@@ -860,7 +860,7 @@ def test_a_collector_is_told_of_the_session_as_of_a_request(run: Runner) -> None
 
     async def main() -> None:
         async with serving(echo) as server:
-            server.service.lifecycle = collector
+            server.service.journal.lifecycle = collector
             async with await server.connect() as client:
                 await client.send("hi")
                 await client.recv()
@@ -886,7 +886,7 @@ def test_a_session_that_is_not_accepted_is_reported_as_the_clients_leaving(run: 
 
     async def main() -> None:
         async with serving(app) as server:
-            server.service.lifecycle = collector
+            server.service.journal.lifecycle = collector
             _, writer = await raw(server)
             await here.wait()
             await shut(writer)

@@ -36,7 +36,7 @@ class World:
             board.slot(index).connections = count
         config = ServerConfig(limit_connections=limit)
         self.service = Service(app, config, asyncio.get_running_loop())
-        self.service.slot = board.slot(0)
+        self.service.tally.slot = board.slot(0)
         self.others = board.slots[1:]
         self.watched = True
         self.reopened = asyncio.Event()

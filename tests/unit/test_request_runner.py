@@ -41,7 +41,7 @@ class Collector:
 
 
 def watched(world: World) -> Collector:
-    world.service.lifecycle = collector = Collector()
+    world.service.journal.lifecycle = collector = Collector()
     world.service.observed = True
     return collector
 

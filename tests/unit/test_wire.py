@@ -203,7 +203,7 @@ def test_connections_are_numbered_and_told_of() -> None:
             events.append(event)
 
     with world_of(App()) as world:
-        world.service.lifecycle = Collector()
+        world.service.journal.lifecycle = Collector()
         connections = [world.connect() for _ in range(2)]
         connections[0].drop()
 

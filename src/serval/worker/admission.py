@@ -93,7 +93,9 @@ class Admission:
 
     async def _refuse(self, scope: Scope, send: Send, kind: str) -> None:
         client = scope.get("client")
-        self._service.refused(client, PeerError(503, OVERLOADED, "too many requests at once"))
+        self._service.journal.refused(
+            client, PeerError(503, OVERLOADED, "too many requests at once")
+        )
         retry = str(ceil(self._queue_seconds) or 1).encode()
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", retry)]
         await send({"type": f"{kind}.start", "status": 503, "headers": headers})

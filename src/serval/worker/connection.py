@@ -290,7 +290,7 @@ class HttpConnection(RequestRunner):
         service = self.service
         service.stats.requests += 1
         if service.observed:
-            service.request_finished(self, exchange, self._scope, self._started_at, cause)
+            service.journal.request_finished(self, exchange, self._scope, self._started_at, cause)
         if self._input_changed is not None:
             self._wake_receivers()
         if exchange.keep_alive and self.keep_alive and exchange.input is not _ARRIVING:
@@ -337,7 +337,7 @@ class HttpConnection(RequestRunner):
     def _refuse(self, error: PeerError) -> None:
         """Answer a client's mistake; nothing more of this connection is parsed."""
         self.keep_alive = False
-        self.service.refused(self.client, error)
+        self.service.journal.refused(self.client, error)
         text = f"{error.status} {HTTPStatus(error.status).phrase}: {error.reason}"
         exchange = self.exchange
         if exchange is not None:
@@ -349,7 +349,9 @@ class HttpConnection(RequestRunner):
                 self._conclude(exchange, error.reason)
         elif self.state is _OPEN:
             self.queue(plain_response(error.status, text, self.service.defaults))
-            self.service.refusal_sent(self.client, self.scheme, error, len(text) + len("\n"))
+            self.service.journal.refusal_sent(
+                self.client, self.scheme, error, len(text) + len("\n")
+            )
         if self.state not in (State.LINGERING, State.CLOSED):
             self._linger()
 

@@ -62,7 +62,7 @@ class Doorkeeper:
     ) -> None:
         self._service = service
         self._limit = service.config.limit_connections
-        self._other_slots = [slot for slot in slots if slot is not service.slot]
+        self._other_slots = [slot for slot in slots if slot is not service.tally.slot]
         self._watch = watch
         self._door = Door.OPEN
         self._accepting: list[memoryview[int]] = []
@@ -84,7 +84,7 @@ class Doorkeeper:
             # Others had their chance, and may be busy: the less they take, the more we do.
             most, self._offered = min(most, self._offered), 0
             return most
-        count = fair_count(self._service.open_count, self._others(), most)
+        count = fair_count(self._service.tally.open_count, self._others(), most)
         if count:
             self._patience = 1
         else:
@@ -108,13 +108,13 @@ class Doorkeeper:
 
     def _places(self) -> int:
         """How many more connections there may be; idle ones make way for new ones."""
-        places = self._limit - self._service.open_count
+        places = self._limit - self._service.tally.open_count
         if places < 1:
             # Some that are in the queue are busy again.
             idle = (one for one in self._service.idle if _is_idle(one))
             for one in islice(idle, 1 - places):
                 one.expired(Wait.KEEP_ALIVE, late=False)
-        return self._limit - self._service.open_count
+        return self._limit - self._service.tally.open_count
 
     def _shut(self, door: Door) -> None:
         if self._door is not Door.SHUT:
@@ -130,7 +130,7 @@ class Doorkeeper:
 
     def _make_way(self) -> None:
         """A connection has ended."""
-        if self._door is Door.FULL and self._service.open_count < self._limit:
+        if self._door is Door.FULL and self._service.tally.open_count < self._limit:
             self._door = Door.OPEN
             self._watch(True)
 

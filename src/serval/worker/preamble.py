@@ -89,7 +89,7 @@ class PreambleSocket:
         try:
             found = self._reader.feed(data)
         except PeerError as error:
-            self._selector.service.refused(self._addresses[0], error)
+            self._selector.service.journal.refused(self._addresses[0], error)
             self.abort()
             return
         rest = found[1] if found is not None else b""

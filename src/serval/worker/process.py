@@ -163,8 +163,8 @@ class WorkerProcess:
         from_threads = runs_in_threads(self._config, loaded)
         access_log = open_access_log(self._config, flush_soon(loop, from_threads=from_threads))
         service = pool.open(access_log=access_log)
-        service.slot = self._slot
-        service.slots = self._inherited.slots
+        service.tally.slot = self._slot
+        service.tally.slots = self._inherited.slots
         if from_threads:
             refuse_guards(service)
         else:
@@ -220,7 +220,7 @@ class WorkerProcess:
             await pool._serve()
         finally:
             beat.cancel()
-            service.publish()
+            service.tally.publish()
 
     def _retire(self, reason: str) -> None:
         """Ask for a replacement, and serve on until told to stop."""

@@ -64,8 +64,8 @@ class Pulse:
             luck=random.random(),  # noqa: S311 - it spreads load and guards nothing
             now=time.monotonic(),
         )
-        service.requests_limit = self._retirement.requests
-        service.limit_reached = self._look
+        service.tally.requests_limit = self._retirement.requests
+        service.tally.limit_reached = self._look
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -88,9 +88,9 @@ class Pulse:
                 slot.heartbeat_at = now
                 slot.lag_seconds = max(now - due_at, 0.0)
                 slot.rss_bytes = rss_bytes()
-            service.publish()
+            service.tally.publish()
             self._look()
-            for line in service.faults.summaries(service.loop.time()):
+            for line in service.journal.faults.summaries(service.loop.time()):
                 logger.info("%s", line)
 
     def _sleep_seconds(self, now: float) -> float:
@@ -105,5 +105,5 @@ class Pulse:
         reason = self._retirement.reason(slot.requests, slot.rss_bytes, now)
         if reason:
             self._retirement = Retirement(Limits(), luck=0.0, now=now)
-            self._service.requests_limit = self._retirement.requests
+            self._service.tally.requests_limit = self._retirement.requests
             self._retire(reason)

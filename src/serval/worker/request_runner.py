@@ -97,7 +97,7 @@ class RequestRunner(Wire):
             service.renew_date()
         if service.observed:
             self._started_at = time.monotonic()
-            service.request_started(self, scope)
+            service.journal.request_started(self, scope)
         if self._ending:
             self._last_request_is_known()
             if self._eof:
@@ -153,13 +153,15 @@ class RequestRunner(Wire):
     def fault(self, text: str) -> None:
         """Log what the application did wrong, where the response survived it."""
         scope = self._scope
-        self.service.warn_once(f"{text.partition(':')[0]} {scope['path']}", text, scope)
+        self.service.journal.warn_once(f"{text.partition(':')[0]} {scope['path']}", text, scope)
 
     def _finished(self, exchange: Exchange, cause: str) -> None:
         """The running exchange was given up."""
         self.service.stats.requests += 1
         if self.service.observed:
-            self.service.request_finished(self, exchange, self._scope, self._started_at, cause)
+            self.service.journal.request_finished(
+                self, exchange, self._scope, self._started_at, cause
+            )
 
     def _wake_receivers(self) -> None:
         event, self._input_changed = self._input_changed, None

@@ -111,7 +111,7 @@ class SyncWorker:
         self._members: dict[int, Ready] = {}
         self._listeners = [AcceptingSocket(self, listener) for listener in listeners]
         self._resting: asyncio.TimerHandle | None = None
-        self.door = Doorkeeper(service, service.slots, self._watch_listeners)
+        self.door = Doorkeeper(service, service.tally.slots, self._watch_listeners)
 
     def start(self) -> None:
         """Begin to accept and to serve."""
@@ -127,7 +127,7 @@ class SyncWorker:
             member = members.get(fd)
             if member is not None:
                 member.ready(bits)
-        self.service.publish()
+        self.service.tally.publish()
 
     def adopt(
         self,

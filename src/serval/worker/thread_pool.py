@@ -23,9 +23,10 @@ from serval.worker.deadlines import Wait
 from serval.worker.poller import ONE_SHOT, READ, Poller, create_poller
 from serval.worker.pooled_connection import PooledConnection
 from serval.worker.roster import Roster
-from serval.worker.service import Counts, ServedConnection, Service
+from serval.worker.service import ServedConnection, Service
 from serval.worker.shared_waits import SharedDeadlines, SharedSweeper
 from serval.worker.socket_connection import Ready
+from serval.worker.tally import Counts
 from serval.worker.wire import State
 
 logger = logging.getLogger("serval.error")

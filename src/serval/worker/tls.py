@@ -160,7 +160,7 @@ class TlsHandshake:
             detail = (getattr(error, "reason", None) or "error").lower().replace("_", " ")
             if isinstance(error, ssl.SSLCertVerificationError):
                 detail += f" ({error.verify_message})"
-            self._selector.service.refused(
+            self._selector.service.journal.refused(
                 self._addresses[0],
                 PeerError(HTTPStatus.BAD_REQUEST, "tls-handshake-failed", detail),
             )
@@ -199,7 +199,7 @@ class TlsHandshake:
             self.ready(READ)
             return
         if wait is Wait.HANDSHAKE and isinstance(self._sock, ssl.SSLSocket):
-            self._selector.service.refused(
+            self._selector.service.journal.refused(
                 self._addresses[0], PeerError(HTTPStatus.REQUEST_TIMEOUT, "tls-handshake-timeout")
             )
         self.abort()

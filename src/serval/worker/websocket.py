@@ -22,7 +22,8 @@ from serval.lifecycle import ConnectionClosed, Lane, RequestFinished, RequestSta
 from serval.protocols.events import RequestReceived
 from serval.protocols.frames import CloseCode, MessageLimits
 from serval.protocols.handshake import Offer, read_offer
-from serval.worker.service import CLIENT_LEFT, Service
+from serval.worker.journal import CLIENT_LEFT
+from serval.worker.service import Service
 from serval.worker.tls_transport import TlsTransport
 from serval.worker.websocket_clock import Due
 from serval.worker.websocket_wire import FAREWELL_SECONDS, WebSocketWire
@@ -141,7 +142,7 @@ class WebSocketConnection(WebSocketWire):
         service.stats.websockets += 1
         session = self._session
         if self._refused is not None:
-            service.refused(self.client, self._refused)
+            service.journal.refused(self.client, self._refused)
             self._write(session.refuse(self._refused))
         elif service.draining:
             self._write(session.shut_down(CloseCode.RESTART))
@@ -163,8 +164,8 @@ class WebSocketConnection(WebSocketWire):
         if self._data:
             self._received_bytes = len(self._data)
             self._session.receive_data(self._data)
-        if service.lifecycle is not None:
-            service.tell(
+        if service.journal.lifecycle is not None:
+            service.journal.tell(
                 RequestStarted(self.connection_id, self.lane, "GET", self.path, service.loop.time())
             )
         service.watch()
@@ -243,8 +244,8 @@ class WebSocketConnection(WebSocketWire):
         service = self._service
         session = self._session
         status = session.status or CLIENT_LEFT
-        if service.access_log is not None:
-            service.access_log.record(
+        if service.journal.access_log is not None:
+            service.journal.access_log.record(
                 self._scope,
                 status=status,
                 sent_bytes=self._sent_bytes,
@@ -253,12 +254,12 @@ class WebSocketConnection(WebSocketWire):
                 headers=session.headers,
                 cause=session.cause,
             )
-        if service.lifecycle is None:
+        if service.journal.lifecycle is None:
             return
         if self._task is not None:
-            service.tell(
+            service.journal.tell(
                 RequestFinished(
                     self.connection_id, self.lane, status, self._sent_bytes, seconds, now
                 )
             )
-        service.tell(ConnectionClosed(self.connection_id, self.lane, now))
+        service.journal.tell(ConnectionClosed(self.connection_id, self.lane, now))

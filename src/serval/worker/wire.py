@@ -112,8 +112,10 @@ class Wire(ABC):
         self._wait: Wait | None = None
         self._writable: asyncio.Event | None = None
         service.opened(self)
-        if service.lifecycle is not None:
-            service.tell(ConnectionOpened(self.connection_id, self.lane, service.loop.time()))
+        if service.journal.lifecycle is not None:
+            service.journal.tell(
+                ConnectionOpened(self.connection_id, self.lane, service.loop.time())
+            )
 
     # What a lane supplies.
 
@@ -275,9 +277,9 @@ class Wire(ABC):
         self._closed()
         self._close_wire(reset=reset)
         self.service.closed(self)
-        if self.service.lifecycle is not None:
+        if self.service.journal.lifecycle is not None:
             at = self.service.loop.time()
-            self.service.tell(ConnectionClosed(self.connection_id, self.lane, at))
+            self.service.journal.tell(ConnectionClosed(self.connection_id, self.lane, at))
 
     def _detach(self) -> None:
         """Leave the socket, open, to another owner."""

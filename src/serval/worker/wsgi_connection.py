@@ -126,7 +126,7 @@ class WsgiConnection(PooledConnection):
         self._scope = scope
         if service.observed:
             self._started_at = time.monotonic()
-            service.request_started(self, scope)
+            service.journal.request_started(self, scope)
         if self._ending:
             self._last_request_is_known()
         if request.complete or request.expect_continue:

@@ -1,0 +1,140 @@
+"""What a worker counts, and shows to its supervisor in its slot of the scoreboard.
+
+Kept by `worker/service.py`, which counts connections and tasks by having them.  The thread of the
+service's loop only, but for what several threads count, which locks itself.
+"""
+
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from serval.scoreboard import CONNECTIONS, IN_FLIGHT, REJECTED, REQUESTS, WEBSOCKETS, Slot
+from serval.worker.meter import Meter
+from serval.worker.shared_counts import SharedMeter
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters of one service since its start.
+
+    Attributes:
+        requests: Those whose response is complete, or was given up.
+        websockets: Sessions that are open.
+        rejected: Requests that the server refused by itself.
+    """
+
+    requests: int = 0
+    websockets: int = 0
+    rejected: int = 0
+
+
+class Counts(NamedTuple):
+    """What a worker shows to the supervisor of one of its parts."""
+
+    requests: int
+    in_flight: int
+    connections: int
+    websockets: int
+    rejected: int
+
+
+class Tally:
+    """The counters of one service, and where they are shown.
+
+    Attributes:
+        stats: What has happened.
+        meter: Counts times and bytes, where somebody may ask for them; else None.
+        slot: Where all is shown to the supervisor; None without one.
+        slots: Those of all workers.
+        requests_limit: After how many requests `limit_reached` is called.
+
+    Args:
+        connections: Those that are open.
+        tasks: Those that run.
+    """
+
+    __slots__ = (
+        "_connections",
+        "_further",
+        "_tasks",
+        "limit_reached",
+        "meter",
+        "requests_limit",
+        "slot",
+        "slots",
+        "stats",
+    )
+
+    def __init__(self, connections: Collection[object], tasks: Collection[object]) -> None:
+        self._connections = connections
+        self._tasks = tasks
+        self._further: Callable[[], Counts] | None = None
+        self.stats = Stats()
+        self.meter: Meter | None = None
+        self.slot: Slot | None = None
+        self.slots: Sequence[Slot] = ()
+        self.requests_limit = math.inf
+        self.limit_reached: Callable[[], None] = lambda: None
+
+    def measure(self) -> None:
+        """Count from now on what the admin endpoint tells."""
+        self.meter = Meter(time.monotonic())
+
+    def share(self, further: Callable[[], Counts]) -> None:
+        """Show from now on what siblings have counted as well.
+
+        Args:
+            further: Says what that is.
+        """
+        self._further = further
+        if self.meter is not None:
+            self.meter = SharedMeter(time.monotonic())
+
+    def sibling(self, connections: Collection[object], tasks: Collection[object]) -> "Tally":
+        """One for another thread, which measures with our meter and shows nothing by itself."""
+        other = Tally(connections, tasks)
+        other.meter = self.meter
+        return other
+
+    @property
+    def open_count(self) -> int:
+        """Connections of all threads, but for WebSockets."""
+        count = len(self._connections) - self.stats.websockets
+        if self._further is not None:
+            further = self._further()
+            count += further.connections - further.websockets
+        return count
+
+    def publish(self) -> None:
+        """Show the counters to the supervisor."""
+        if self._further is not None:
+            self._publish_all(self._further())
+        elif self.slot is not None:
+            counters = self.slot.counters
+            counters[REQUESTS] = self.stats.requests
+            counters[IN_FLIGHT] = len(self._tasks)
+            counters[CONNECTIONS] = len(self._connections)
+            counters[WEBSOCKETS] = self.stats.websockets
+            counters[REJECTED] = self.stats.rejected
+            if self.stats.requests >= self.requests_limit:
+                self.limit_reached()
+            if self.meter is not None:
+                self.meter.show(self.slot, time.monotonic())
+
+    def _publish_all(self, further: Counts) -> None:
+        """The same together with what siblings have counted."""
+        if self.slot is None:
+            return
+        requests = self.stats.requests + further.requests
+        counters = self.slot.counters
+        counters[REQUESTS] = requests
+        counters[IN_FLIGHT] = len(self._tasks) + further.in_flight
+        counters[CONNECTIONS] = len(self._connections) + further.connections
+        counters[WEBSOCKETS] = self.stats.websockets + further.websockets
+        counters[REJECTED] = self.stats.rejected + further.rejected
+        if requests >= self.requests_limit:
+            self.limit_reached()
+        if self.meter is not None:
+            self.meter.show(self.slot, time.monotonic())
