@@ -93,11 +93,18 @@ def close_listeners(listeners: Iterable[Listener]) -> None:
     Only in the process that opened them; closing twice does no harm.
     """
     for listener in listeners:
-        if listener.sock.fileno() == -1:
-            continue
-        if isinstance(listener.bind, UnixBind) and listener.identity is not None:
-            _remove_own(listener.bind.path, listener.identity)
+        remove_socket_files((listener,))
         listener.sock.close()
+
+
+def remove_socket_files(listeners: Iterable[Listener]) -> None:
+    """Remove the socket files that are still ours; who has come in already stays.
+
+    Only in the process that opened them, and before they are closed.
+    """
+    for listener in listeners:
+        if isinstance(listener.bind, UnixBind) and listener.identity is not None:
+            _remove_own(listener.sock, listener.bind.path, listener.identity)
 
 
 def activated_binds(environ: MutableMapping[str, str], pid: int) -> list[FdBind]:
@@ -306,12 +313,12 @@ def _clear_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, "another server answers on this socket")
 
 
-def _remove_own(path: str, identity: tuple[int, int]) -> None:
+def _remove_own(sock: socket.socket, path: str, identity: tuple[int, int]) -> None:
     """Remove a socket file unless another has taken its place.
 
     The socket must be open still: it pins its inode, so that no other file can have the number.
     """
-    if _identity(path) == identity:
+    if sock.fileno() != -1 and _identity(path) == identity:
         os.unlink(path)
 
 

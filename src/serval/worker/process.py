@@ -16,22 +16,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
-from serval.access_log import AccessLog, open_access_log
-from serval.asgi.lifespan import Lifespan
 from serval.config import ServerConfig
-from serval.errors import ExitStatus, LifespanShutdownError, StartupError
+from serval.errors import ExitStatus, StartupError
 from serval.loader import LoadedApp
-from serval.net.listeners import Listener
+from serval.net.listeners import Listener, remove_socket_files
 from serval.net.tls import Certificates
 from serval.scoreboard import Slot, WorkerState
 from serval.worker.application import load_app
-from serval.worker.async_pool import AsyncPool
 from serval.worker.dump import Dump
-from serval.worker.guards import guarded, refuse_guards
-from serval.worker.lanes import Lanes, flush_soon, open_lanes, runs_in_threads
 from serval.worker.loops import loop_factory
-from serval.worker.pulse import Pulse
-from serval.worker.service import Service
+from serval.worker.serving import Serving
 from serval.worker.stops import Stops
 
 logger = logging.getLogger("serval.error")
@@ -159,46 +153,28 @@ class WorkerProcess:
     async def _main(self, loaded: LoadedApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log_loop_error)
-        pool = AsyncPool(self._config, loaded.app)
-        from_threads = runs_in_threads(self._config, loaded)
-        access_log = open_access_log(self._config, flush_soon(loop, from_threads=from_threads))
-        service = pool.open(access_log=access_log)
-        service.tally.slot = self._slot
-        service.tally.slots = self._inherited.slots
-        if from_threads:
-            refuse_guards(service)
-        else:
-            service.app = guarded(service.app, service)
-        self._dump.service = service
-        if self._config.admin_bind:
-            service.measure()
+        serving = Serving(
+            self._config,
+            loaded,
+            listeners=self._inherited.listeners,
+            certificates=self._inherited.certificates,
+            slot=self._slot,
+            slots=self._inherited.slots,
+        )
+        self._dump.service = serving.service
         stops = Stops(
-            service,
+            serving.service,
             self._slot,
             delay_seconds=self._config.drain_delay,
-            hurry=pool.hurry,
+            hurry=serving.hurry,
             end=partial(leave, ExitStatus.CRASHED),
         )
         stops.listen((*stop_signals, signal.SIGQUIT))
-        lifespan = Lifespan(
-            loaded.app,
-            "off" if loaded.interface == "wsgi" else self._config.lifespan,
-            startup_seconds=self._config.timeout_startup,
-            shutdown_seconds=self._config.timeout_lifespan_shutdown,
-            extensions={"serval": {"draining": service.farewell}},
-        )
-        if not await _unless(stops.stopping, lifespan.startup()):
-            return ExitStatus.OK
-        pool.set_lifespan_state(lifespan.state)
-        service.context = lifespan.context
-        inherited = self._inherited
-        lanes = open_lanes(loaded, service, inherited.listeners, pool, inherited.certificates)
         try:
-            if await _unless(stops.stopping, lanes.startup()):
-                await self._serve(lanes, service, pool, stops)
+            if await _unless(stops.stopping, serving.startup()):
+                await self._serve(serving, stops)
         finally:
-            status = await self._shut_down((lanes, lifespan), access_log)
-            lanes.close()
+            status = await self._shut_down(serving)
         if not await _all_cancelled():
             self._report(WorkerState.STOPPED)
             leave(status)  # to close the loop would be to wait for them without end
@@ -206,21 +182,14 @@ class WorkerProcess:
 
     # Serving.
 
-    async def _serve(self, lanes: Lanes, service: Service, pool: AsyncPool, stops: Stops) -> None:
-        lanes.start()
-        beat = asyncio.create_task(Pulse(service, self._slot, self._retire).run())
+    async def _serve(self, serving: Serving, stops: Stops) -> None:
+        serving.start(self._retire)
         self._report(WorkerState.READY)
-        try:
-            await stops.stopping.wait()
-            self._report(WorkerState.DRAINING)
-            lanes.stop_accepting()
-            if stops.yields:
-                service.last_request_seconds = LAST_REQUEST_SECONDS
-            pool.request_stop()
-            await pool._serve()
-        finally:
-            beat.cancel()
-            service.tally.publish()
+        await stops.stopping.wait()
+        self._report(WorkerState.DRAINING)
+        if self._channel is None:  # else they are the supervisor's
+            remove_socket_files(self._inherited.listeners)
+        await serving.drain(LAST_REQUEST_SECONDS if stops.yields else 0.0)
 
     def _retire(self, reason: str) -> None:
         """Ask for a replacement, and serve on until told to stop."""
@@ -228,19 +197,14 @@ class WorkerProcess:
             logger.info("this worker is to be replaced: %s", reason)
             self._report(WorkerState.RETIRING)
 
-    async def _shut_down(
-        self, started: Sequence[Lanes | Lifespan], access_log: AccessLog | None
-    ) -> ExitStatus:
-        self._report(WorkerState.CLOSING)
+    async def _shut_down(self, serving: Serving) -> ExitStatus:
+        if serving.has_started:
+            self._report(WorkerState.CLOSING)
         status = ExitStatus.OK
-        for one in started:
-            try:
-                await one.shutdown()
-            except LifespanShutdownError as error:
-                logger.error("%s", error)  # noqa: TRY400 - likewise
-                status = error.exit_status
-        if access_log is not None:
-            access_log.flush()
+        for error in await serving.shutdown():
+            logger.error("%s", error)
+            status = error.exit_status
+        serving.close()
         return status
 
     # Stop.
