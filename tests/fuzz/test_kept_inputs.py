@@ -1,4 +1,4 @@
-"""What the fuzzer once found worth keeping, checked again without it."""
+"""What the fuzzers once found worth keeping, checked again without them."""
 
 import random
 import zlib
@@ -6,14 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from wire.agreement import check
+from wire import agreement, websocket_agreement
 
-KEPT = sorted((Path(__file__).parent / "corpus" / "http1").iterdir())
+CORPUS = Path(__file__).parent / "corpus"
 
 
-@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name[:12])
-def test_a_kept_input_is_read_like_h11_reads_it(path: Path) -> None:
-    data = path.read_bytes()
+def kept(name: str) -> list[Path]:
+    paths = sorted((CORPUS / name).iterdir())
+    assert paths
+    return paths
+
+
+def places_of(data: bytes) -> list[int]:
     chance = random.Random(zlib.crc32(data))  # noqa: S311 - chooses cuts, not secrets
+    return [chance.randrange(len(data) + 1) for _ in range(4)]
 
-    check(data, [chance.randrange(len(data) + 1) for _ in range(4)])
+
+@pytest.mark.parametrize("path", kept("http1"), ids=lambda path: path.name[:12])
+def test_a_kept_request_is_read_like_h11_reads_it(path: Path) -> None:
+    data = path.read_bytes()
+
+    agreement.check(data, places_of(data))
+
+
+@pytest.mark.parametrize("path", kept("websocket"), ids=lambda path: path.name[:12])
+def test_kept_frames_are_read_like_wsproto_reads_them(path: Path) -> None:
+    data = path.read_bytes()
+
+    websocket_agreement.check(data, places_of(data))

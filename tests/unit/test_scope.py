@@ -8,7 +8,6 @@ from serval.asgi.scope import (
     http_scope,
     scope_template,
     split_target,
-    subprotocols,
     websocket_scope,
     with_host,
 )
@@ -215,17 +214,12 @@ def test_targets_are_remembered_in_bounds_and_queries_never() -> None:
 
 @pytest.mark.parametrize(("scheme", "shown"), [("http", "ws"), ("https", "wss")])
 def test_an_upgrade_request_becomes_a_websockets_scope(scheme: str, shown: str) -> None:
-    http = scope_of(
-        b"/chat",
-        scheme=scheme,
-        headers=[(b"sec-websocket-protocol", b"a, b"), (b"sec-websocket-protocol", b"c")],
-    )
+    http = scope_of(b"/chat", scheme=scheme)
 
     scope = websocket_scope(http)
 
     assert scope["type"] == "websocket"
     assert scope["scheme"] == shown
-    assert scope["subprotocols"] == ["a", "b", "c"]
     assert "method" not in scope
     assert scope["extensions"] == {"websocket.http.response": {}, "serval": {"lane": "async"}}
     assert http["type"] == "http"
@@ -237,8 +231,3 @@ def test_a_websocket_keeps_what_is_known_of_its_tls() -> None:
     http["extensions"]["tls"] = {"tls_version": 0x0304}
 
     assert websocket_scope(http)["extensions"]["tls"] == {"tls_version": 0x0304}
-
-
-@pytest.mark.parametrize("value", [b"", b" , ,", b"\t"])
-def test_an_offer_of_nothing_is_no_subprotocol(value: bytes) -> None:
-    assert subprotocols([(b"sec-websocket-protocol", value), (b"x", b"y")]) == []

@@ -1,46 +1,22 @@
 """The fast path for plain frames against wsproto: give way or agree, on any input and any split."""
 
 import zlib
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serval.errors import PeerError
 from serval.protocols.deflate import DeflateTerms
-from serval.protocols.frames import Event, MessageLimits, TurnOver
 from serval.protocols.messages import MessageStream
-
-LIMITS = MessageLimits(message_bytes=2000, fragment_count=6)
-TERMS = DeflateTerms(15, 15, True, False, b"")
-
-
-class NeverPlain(MessageStream):
-    """The same protocol with the fast path taken out: wsproto sees every frame."""
-
-    __slots__ = ()
-
-    def _whole_frame(self, data: bytes, at: int) -> Event | None:
-        return None
-
-
-def told(event: Event) -> object:
-    return (event.status, event.reason) if isinstance(event, PeerError) else event
-
-
-def verdict(event: Event) -> object:
-    """As `told`, for input in pieces: of two faults in one frame, the first to arrive is told."""
-    return "refused" if isinstance(event, PeerError) else event
-
-
-def events_of(protocol: MessageStream, pieces: list[bytes]) -> Iterator[Event]:
-    for piece in pieces:
-        event = protocol.receive_data(piece)
-        while event is not None:
-            if not isinstance(event, TurnOver):
-                yield event
-            event = protocol.next_event()
+from wire.websocket_agreement import (
+    LIMITS,
+    TERMS,
+    NeverPlain,
+    check_against_wsproto,
+    events_of,
+    told,
+    verdict,
+)
 
 
 def masked(payload: bytes, mask: bytes) -> bytes:
@@ -124,3 +100,11 @@ def test_events_do_not_depend_on_where_the_stream_is_cut(
     )
 
     assert cut == whole == single
+
+
+@given(pieces=cut_streams())
+@settings(max_examples=400, deadline=None)
+def test_what_is_read_is_what_wsproto_alone_reads(pieces: list[bytes]) -> None:
+    data = b"".join(pieces)
+
+    check_against_wsproto(data, list(events_of(MessageStream(LIMITS), [data])))

@@ -129,12 +129,14 @@ def split_target(target: bytes) -> tuple[str, bytes, bytes]:
 
 
 def websocket_scope(http: Scope) -> Scope:
-    """The scope of a WebSocket, from the one of its upgrade request (ASGI WebSocket 2.5)."""
+    """The scope of a WebSocket, from the one of its upgrade request (ASGI WebSocket 2.5).
+
+    The subprotocols are still to come, from whoever reads the handshake.
+    """
     scope = http.copy()
     del scope["method"]
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
-    scope["subprotocols"] = subprotocols(http["headers"])
     extensions = http["extensions"]
     # Whichever lane took the request, a WebSocket lives on the event loop's.
     scope["extensions"] = {
@@ -144,17 +146,6 @@ def websocket_scope(http: Scope) -> Scope:
     if "tls" in extensions:
         scope["extensions"]["tls"] = extensions["tls"]
     return scope
-
-
-def subprotocols(headers: Headers) -> list[str]:
-    """What the client offers in Sec-WebSocket-Protocol, in its order (RFC 6455 section 11.3.4)."""
-    return [
-        token.decode("latin-1")
-        for name, value in headers
-        if name == b"sec-websocket-protocol"
-        for part in value.split(b",")
-        if (token := part.strip(b" \t"))
-    ]
 
 
 def origin_form(target: bytes, query: bytes) -> tuple[bytes, bytes]:
