@@ -167,3 +167,5 @@ def test_an_upgrade_becomes_a_websocket_with_what_followed_it(kind: Kind, pipeli
         client.read_to_end()
         server.at_rest()
         assert calls == ["http", "websocket"]
+        # A collector knows it as one connection, whoever serves it.
+        assert len({one.connection_id for one in server.collector.events}) == 1

@@ -5,6 +5,7 @@ released or closed.  Only `expired`, `leave`, `drain`, `disconnect` and `abort` 
 main thread without a claim; they find out who has it.
 """
 
+import select
 import socket
 from abc import abstractmethod
 from contextlib import suppress
@@ -14,6 +15,7 @@ from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
 from serval.protocols.events import RequestReceived
 from serval.worker.deadlines import Wait
+from serval.worker.poller import BROKEN, READ
 from serval.worker.socket_connection import Selector, SocketConnection
 from serval.worker.wire import State
 
@@ -101,6 +103,11 @@ class PooledConnection(SocketConnection):
         return self._sock
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it was told that the server stops."""
+        return self._ending
+
+    @property
     def interest(self) -> int:
         """What the socket is to be watched for."""
         return self._interest
@@ -168,6 +175,18 @@ class PooledConnection(SocketConnection):
     def abort_here(self) -> None:
         """The same as `abort`, by its owner."""
         super().abort()
+
+    def _ready_for(self, bits: int) -> None:
+        # An end that is told without bytes may be that of another connection, which had the same
+        # descriptor when the poller spoke and was closed by the main thread since.
+        if bits & BROKEN and not bits & READ and not self._is_broken():
+            bits &= ~BROKEN
+        super()._ready_for(bits)
+
+    def _is_broken(self) -> bool:
+        poll = select.poll()
+        poll.register(self._sock.fileno(), 0)
+        return bool(poll.poll(0))
 
     def _take_late_bytes(self) -> bool:
         """Whether there is something to read; whoever is woken by it will."""

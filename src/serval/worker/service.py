@@ -9,6 +9,7 @@ import contextvars
 import copy
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from serval.access_log import AccessLog
@@ -201,7 +202,8 @@ class Service:
     def _tell_ended(self) -> None:
         """A sibling's connection has ended.  Any thread."""
         if self.connection_ended is not None:
-            self.loop.call_soon_threadsafe(self.connection_ended)
+            with suppress(RuntimeError):  # the loop is closed: the thread was left behind
+                self.loop.call_soon_threadsafe(self.connection_ended)
 
     # Connections and tasks.
 

@@ -238,5 +238,6 @@ class SocketConnection(HttpConnection):
                 self.server or ("", 0),
                 scope,
                 self.parser.trailing_data,
+                self.connection_id,
             )
         )

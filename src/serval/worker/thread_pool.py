@@ -112,8 +112,9 @@ class PoolThread(ABC):
         try:
             self.run()
         except BaseException:
-            logger.critical("thread %d died and is replaced", self.number, exc_info=True)
-            self.threads.replace(self)
+            if not self.threads.is_closed:  # else nobody waits for it, whatever it still met
+                logger.critical("thread %d died and is replaced", self.number, exc_info=True)
+                self.threads.replace(self)
 
 
 class ThreadPool:
@@ -163,9 +164,7 @@ class ThreadPool:
             thread.start()
 
     def replace(self, dead: PoolThread) -> None:
-        """Let another thread take the place of one that has died.  Any thread."""
-        if self.is_closed:
-            return
+        """Let another thread take the place of one that has died.  That thread."""
         successor = dead.successor()
         self._retired.append(dead.service)
         self.crew[self.crew.index(dead)] = successor
@@ -238,10 +237,14 @@ class ThreadPool:
 
     def release(self, connection: PooledConnection) -> None:
         """Own a connection no more: whichever thread comes first will serve its next event."""
-        if connection.service.draining:
+        service = connection.service
+        if service.draining:
             connection.drain_here()
         if connection.state is not State.CLOSED:
             self._arm(connection)
+            # The drain may have begun in between, and has not found it among those that wait.
+            if service.draining and not connection.is_ending and self.claim(connection):
+                self.release(connection)
 
     def _arm(self, connection: PooledConnection) -> None:
         fd = connection.fd
@@ -307,7 +310,8 @@ class ThreadPool:
 
     def settled(self) -> None:
         """A thread has nothing left to do.  Any thread."""
-        self.front.loop.call_soon_threadsafe(self._check_settled)
+        with suppress(RuntimeError):  # the loop is closed: this thread was left behind
+            self.front.loop.call_soon_threadsafe(self._check_settled)
 
     def _check_settled(self) -> None:
         if not self.connections and not any(service.tasks for service in self._services()):

@@ -164,9 +164,9 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
             connection_id=self.connection_id,
         )
         self._transport.set_protocol(connection)
-        connection.connection_made(self._transport)
-        if not self._reading:
+        if not self._reading:  # before it is told: it may have reasons of its own to pause
             self._transport.resume_reading()
+        connection.connection_made(self._transport)
 
 
 _UNCONNECTED: Final = asyncio.Transport()
