@@ -89,22 +89,37 @@ def test_an_idle_server_stops_at_once(namespace: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "line"),
+    ("target", "line", "options"),
     [
-        ("process.slow_import_app:app", "is being imported"),
-        ("process.service_apps:slow_to_start", "is starting"),
+        ("process.slow_import_app:app", "is being imported", ()),
+        ("process.slow_import_app:app", "is being imported", ("--preload",)),
+        ("process.service_apps:slow_to_start", "is starting", ()),
     ],
 )
 def test_a_server_that_is_starting_stops_at_once(
-    namespace: tuple[str, ...], target: str, line: str
+    namespace: tuple[str, ...], target: str, line: str, options: tuple[str, ...]
 ) -> None:
-    with container(namespace, target) as program:
+    with container(namespace, target, *options) as program:
         program.expect(line)
 
         status, seconds = stop(program)
 
     assert status == 0
     assert seconds < AT_ONCE_SECONDS
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",)])
+def test_an_import_that_swallows_the_stop_is_cut_off(
+    namespace: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    with container(namespace, "process.stubborn_import_app:app", *options) as program:
+        program.expect("is being imported")
+
+        status, _ = stop(program)
+        said = program.text
+
+    assert status == 0
+    assert "cut off" in said
 
 
 def test_orphans_are_collected_without_a_word(namespace: tuple[str, ...]) -> None:

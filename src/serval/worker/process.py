@@ -24,6 +24,7 @@ from serval.net.tls import Certificates
 from serval.scoreboard import Slot, WorkerState
 from serval.worker.application import load_app
 from serval.worker.dump import Dump
+from serval.worker.early_stop import EarlyStop, StopRequested, early_stop
 from serval.worker.loops import loop_factory
 from serval.worker.serving import Serving
 from serval.worker.stops import Stops
@@ -59,10 +60,6 @@ class Channel(Protocol):
 
     def claim_report(self) -> bool:
         """Whether this worker is the one to say why it and its like do not start."""
-
-
-class _StopRequested(BaseException):
-    """A signal to stop came before there was a loop to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,25 +129,31 @@ class WorkerProcess:
 
     def run(self, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
         """Load, serve and stop."""
-        for number in (*stop_signals, signal.SIGQUIT):
-            signal.signal(number, _raise_stop)
+        numbers = (*stop_signals, signal.SIGQUIT)
+        try:
+            with early_stop(numbers) as early:
+                return self._run(numbers, early)
+        except StopRequested:
+            return ExitStatus.OK
+        finally:
+            self._report(WorkerState.STOPPED)
+
+    def _run(self, numbers: Sequence[signal.Signals], early: EarlyStop) -> ExitStatus:
         self._report(WorkerState.BOOTING)
         self._dump.listen()
         try:
             loaded = self._inherited.app or load_app(self._config)
             with asyncio.Runner(loop_factory=loop_factory(self._config.loop)) as runner:
-                return runner.run(self._main(loaded, stop_signals))
-        except _StopRequested:
-            return ExitStatus.OK
+                return runner.run(self._main(loaded, numbers, early))
         except StartupError as error:
             # Of several workers that fail alike, one says so.
             if self._channel is None or self._channel.claim_report():
                 logger.error("%s", error)  # noqa: TRY400 - it holds what traceback there is to show
             return error.exit_status
-        finally:
-            self._report(WorkerState.STOPPED)
 
-    async def _main(self, loaded: LoadedApp, stop_signals: Sequence[signal.Signals]) -> ExitStatus:
+    async def _main(
+        self, loaded: LoadedApp, numbers: Sequence[signal.Signals], early: EarlyStop
+    ) -> ExitStatus:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log_loop_error)
         serving = Serving(
@@ -169,9 +172,10 @@ class WorkerProcess:
             hurry=serving.hurry,
             end=partial(leave, ExitStatus.CRASHED),
         )
-        stops.listen((*stop_signals, signal.SIGQUIT))
+        stops.listen(numbers)
+        early.end()
         try:
-            if await _unless(stops.stopping, serving.startup()):
+            if not early.asked and await _unless(stops.stopping, serving.startup()):
                 await self._serve(serving, stops)
         finally:
             status = await self._shut_down(serving)
@@ -235,10 +239,6 @@ class WorkerProcess:
 def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What asyncio would log by itself, under our logger."""
     logger.error("%s", context.get("message", "event loop"), exc_info=context.get("exception"))
-
-
-def _raise_stop(signum: int, frame: object) -> NoReturn:
-    raise _StopRequested
 
 
 async def _all_cancelled() -> bool:
