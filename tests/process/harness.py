@@ -166,11 +166,11 @@ def cpu_ticks(pid: int) -> int:
 
 
 def wake_ups(pid: int) -> int:
-    """How often a process has gone to sleep by itself: each wake-up ends in one."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)
-    assert found is not None
-    return int(found[1])
+    """How often threads of a process went to sleep by themselves: each wake-up ends in one."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    texts = [(thread / "status").read_text() for thread in threads]
+    found = [re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.MULTILINE) for text in texts]
+    return sum(int(one[1]) for one in found if one is not None)
 
 
 def _stat(pid: int) -> list[str]:

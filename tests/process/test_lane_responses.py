@@ -1,6 +1,8 @@
 """Responses over real sockets: framing, streams, trailers, hints, back-pressure."""
 
 import asyncio
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -58,6 +60,25 @@ def test_each_part_of_a_stream_leaves_at_once(kind: Kind) -> None:
             server.ask(gate.set)
             assert client.read_chunk() == b"x"
         assert client.read_chunk() == b""
+
+
+def test_a_late_answer_has_the_date_of_its_own_time(kind: Kind) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(1.02 - time.time() % 1.0)  # into the next second
+        now = int(time.time())
+        plain = [(b"content-length", b"%d" % len(str(now)))]
+        await start(send, 200, *(plain if scope["path"] == "/plain" else []))
+        await last(send, b"%d" % now)
+
+    with serving(kind, app) as server:
+        clients = [server.connect(), server.connect()]
+        for client, path in zip(clients, ("/plain", "/chunked"), strict=True):
+            client.send(request("GET", path))
+        for client in clients:
+            answer = client.read()
+
+            date = parsedate_to_datetime(answer.headers[b"date"].decode())
+            assert date.timestamp() >= int(answer.body)
 
 
 @pytest.mark.parametrize("wanted", [True, False])

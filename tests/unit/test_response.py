@@ -10,6 +10,7 @@ from serval.protocols.response import (
     FORBIDDEN_TRAILERS,
     JOIN_BYTES,
     ResponseDefaults,
+    TimelyEnds,
     early_hints,
     field_line,
     field_name,
@@ -292,6 +293,15 @@ def test_the_date_is_built_once_a_second() -> None:
     assert defaults.lines() == DATE + SERVER
     assert b"08:49:38" in defaults.lines()
     assert defaults.ends is not first
+
+
+def test_timely_ends_are_built_when_they_are_asked_for() -> None:
+    moments = iter([MOMENT, MOMENT + 0.5, MOMENT + 0.8])
+    defaults = ResponseDefaults(lambda: next(moments))
+    ends = TimelyEnds(defaults)
+
+    assert ends.ends[0] == DATE + SERVER + b"\r\n"
+    assert b"08:49:38" in ends.ends[0]
 
 
 def test_a_response_of_our_own_is_whole() -> None:

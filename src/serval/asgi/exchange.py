@@ -26,7 +26,7 @@ from serval.protocols.response import (
     CLOSE,
     KEEP_ALIVE,
     LAST_CHUNK,
-    ResponseDefaults,
+    HeadEnds,
     ResponseHead,
     early_hints,
     response_head,
@@ -62,6 +62,7 @@ class Exchange(RequestSide):
         response_headers: What the application sent with its start message.
         sent_bytes: Body bytes given to the lane, framing not counted.
         keep_alive: Whether the connection may carry another request; final once the head is out.
+        defaults: Where the end of the head is from.
     """
 
     # Defaults on the class: an exchange is made for every request, and most of these never change.
@@ -80,13 +81,13 @@ class Exchange(RequestSide):
         self,
         request: RequestReceived,
         lane: Lane,
-        defaults: ResponseDefaults,
+        defaults: HeadEnds,
         *,
         plain: bool = False,
     ) -> None:
         self.request = request
         self._lane = lane
-        self._defaults = defaults
+        self.defaults = defaults
         if not plain:
             self._read(request)
             self.keep_alive = request.keep_alive
@@ -146,7 +147,7 @@ class Exchange(RequestSide):
                 # The plain case: the whole response at once, in one buffer.
                 self.sent_bytes = len(body)
                 self.phase = _DONE
-                lane.queue(head.start + self._defaults.ends[head.own] + body)
+                lane.queue(head.start + self.defaults.ends[head.own] + body)
                 if not lane.corked:
                     lane.response_done()
                 return
@@ -166,7 +167,7 @@ class Exchange(RequestSide):
         self.framing, self._left_bytes, start = frame(
             head, self.status, request.method, request.http_version, whole_bytes
         )
-        return b"".join((start, self._connection_line(head.close), self._defaults.ends[head.own]))
+        return b"".join((start, self._connection_line(head.close), self.defaults.ends[head.own]))
 
     def _connection_line(self, close: bool) -> bytes:
         """Decide whether the connection lives on, and say so (RFC 9112 section 9.3)."""

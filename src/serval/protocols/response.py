@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 from serval.errors import AppError
 
@@ -308,6 +308,29 @@ class ResponseDefaults:
             )
             self.ends = tuple(lines + b"\r\n" for lines in self._lines)
         return self._lines[own]
+
+
+class HeadEnds(Protocol):
+    """Where a response gets the end of its head."""
+
+    @property
+    def ends(self) -> tuple[bytes, ...]:
+        """As `ResponseDefaults.ends`."""
+
+
+class TimelyEnds:
+    """Those of `defaults` as of the moment that they are asked for."""
+
+    __slots__ = ("_defaults",)
+
+    def __init__(self, defaults: ResponseDefaults) -> None:
+        self._defaults = defaults
+
+    @property
+    def ends(self) -> tuple[bytes, ...]:
+        """As `ResponseDefaults.ends`."""
+        self._defaults.lines()
+        return self._defaults.ends
 
 
 def plain_response(

@@ -108,6 +108,7 @@ class RequestRunner(Wire):
                 self._conclude(exchange)
             else:
                 self.task = task
+                exchange.defaults = service.timely_ends
 
     async def _run(self, exchange: Exchange, scope: Scope) -> None:
         try:

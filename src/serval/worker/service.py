@@ -19,7 +19,7 @@ from serval.asgi.scope import scope_template
 from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
 from serval.lifecycle import Lane, LifecycleCollector
-from serval.protocols.response import ResponseDefaults
+from serval.protocols.response import ResponseDefaults, TimelyEnds
 from serval.protocols.sections import HeadLimits
 from serval.worker.deadlines import Deadlines, Wait
 from serval.worker.eager import TaskStarter
@@ -65,11 +65,12 @@ class Service:
         draining: Set once the server is stopping: nothing new is taken.
         farewell: Tells applications of that.
         last_request_seconds: How long idle connections may wait for a last request before a drain.
-        date_is_stale: Nobody keeps the Date field true for the moment: `renew_date` must be called
-            before a response.
+        date_is_stale: The Date field may be wrong, and nothing has happened in this second:
+            `renew_date` must be called before a request is served.
+        timely_ends: The ends of heads for whoever answers later than in the turn of the request.
         idle: The connections that wait for their next request.
         connection_ended: Called when a connection is gone, where a limit counts them.
-        watch: Called now and then while there is work, for a watchdog.
+        watch: Called once in each second in which something happens, for a watchdog.
         speaks_websocket: Whether an upgrade to WebSocket is taken up.
     """
 
@@ -100,6 +101,7 @@ class Service:
         "sweeper",
         "tally",
         "tasks",
+        "timely_ends",
         "watch",
     )
 
@@ -141,6 +143,7 @@ class Service:
             date=config.date_header,
             headers=config.extra_headers,
         )
+        self.timely_ends = TimelyEnds(self.defaults)
         self.sweeper = Sweeper(
             Deadlines(
                 {
@@ -276,27 +279,19 @@ class Service:
             connection.leave()
 
     def renew_date(self) -> None:
-        """Build the Date field now and once a second, for as long as there is something to do."""
+        """Build the Date field, and let it be true for the rest of this second."""
         self.defaults.lines()
         self.date_is_stale = False
         self.watch()
         self.loop.call_later(1.0 - time.time() % 1.0, self._date_passed)
 
+    def _date_passed(self) -> None:
+        self.date_is_stale = True
+
     def measure(self) -> None:
         """Count from now on what the admin endpoint tells."""
         self.tally.measure()
         self.observed = True
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing is being served, nor was a moment ago."""
-        return self.date_is_stale and not self.tasks
-
-    def _date_passed(self) -> None:
-        if self.tasks:  # what is being served will want the time of its end
-            self.renew_date()
-        else:
-            self.date_is_stale = True
 
 
 def _proxy_rules(config: ServerConfig) -> ProxyRules:

@@ -1,9 +1,10 @@
 """Names the handler that blocks the event loop, while it does.
 
-A thread looks at the loop's thread now and then, for as long as there is work, and sleeps when
-there is none.  Where it finds the loop inside a callback it asks for an answer; if none comes in
-time, whoever stands there holds up every other request of the worker.  It misses blocks that are
-hardly longer than its limit, and those of code that runs while no request does.
+A thread looks at the loop's thread again and again while something happens, now and then while
+applications only wait, and sleeps when nothing is served.  Where it finds the loop inside a
+callback it asks for an answer; if none comes in time, whoever stands there holds up every other
+request of the worker.  It misses blocks that are hardly longer than its limit, short ones of code
+that has waited for long, and those of code that runs while no request does.
 """
 
 import logging
@@ -29,6 +30,12 @@ logger = logging.getLogger("serval.error")
 
 # A block that lasts longer is told of before its end, which may never come.
 LONGEST_WAIT_SECONDS: Final = 5.0
+# How long it looks closely after the last sign of life, of which there is one in a second at most;
+# and where an application waits, which most that block do not do for long.
+ALERT_SECONDS: Final = 1.0
+ALERT_WAITING_SECONDS: Final = 5.0
+# How often it looks while applications wait; as often as the worker's own beat.
+WAITING_SECONDS: Final = 5.0
 # One warning in this time for each stack.
 INTERVAL_SECONDS: Final = 60.0
 _STACKS_COUNT: Final = 256
@@ -52,6 +59,7 @@ class Watchdog:
         self._loop = service.loop
         self._watched = threading.get_ident()
         self._awake = threading.Event()
+        self._woken_at = 0.0
         self._over = threading.Event()
         self._told_at: dict[tuple[tuple[CodeType, int], ...], float] = {}
 
@@ -59,7 +67,7 @@ class Watchdog:
         """Watch from the next request on."""
         if any(name in sys.modules for name in _DEBUGGERS):
             return
-        self._service.watch = self._awake.set
+        self._service.watch = self._wake
         threading.Thread(target=self._run, name="serval-watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -69,8 +77,8 @@ class Watchdog:
 
     def _run(self) -> None:
         while True:
-            self._awake.wait()
-            if self._over.wait(self._limit_seconds / 2):
+            woken = self._awake.wait(WAITING_SECONDS if self._service.tasks else None)
+            if self._over.wait(self._limit_seconds / 2 if woken else 0.0):
                 return
             frame = frame_of(self._watched)
             if frame is None:
@@ -80,11 +88,21 @@ class Watchdog:
             else:
                 self._rest()
 
+    def _wake(self) -> None:
+        """Something happens.  The watched thread."""
+        self._woken_at = time.monotonic()
+        self._awake.set()
+
     def _rest(self) -> None:
-        """Sleep until there is work, unless there is some."""
-        self._awake.clear()
-        if not self._service.is_quiet:
-            self._awake.set()
+        """Sleep until something happens, once nothing has for a while."""
+        if not self._is_alert():
+            self._awake.clear()
+            if self._is_alert():  # it happened meanwhile
+                self._awake.set()
+
+    def _is_alert(self) -> bool:
+        seconds = ALERT_WAITING_SECONDS if self._service.tasks else ALERT_SECONDS
+        return time.monotonic() - self._woken_at < seconds
 
     def _check(self) -> None:
         """Ask the loop for an answer, and tell of it if that takes too long."""

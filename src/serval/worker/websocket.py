@@ -95,7 +95,6 @@ class WebSocketConnection(WebSocketWire):
         "_data",
         "_refused",
         "_scope",
-        "_service",
         "_started_at",
         "_task",
         "client",
@@ -122,11 +121,10 @@ class WebSocketConnection(WebSocketWire):
             offer = NO_OFFER
         scope["subprotocols"] = offer.subprotocols
         session = WebSocketSession(offer, session_limits(service.config), service.defaults)
-        super().__init__(session, service.config, service.loop, scope["path"])
+        super().__init__(session, service, scope["path"])
         self.closed: asyncio.Future[None] = service.loop.create_future()
         self.client: Address | None = scope.get("client")
         self.connection_id = connection_id
-        self._service = service
         self._scope = scope
         self._data = data
         self._task: asyncio.Task[None] | None = None
@@ -168,7 +166,8 @@ class WebSocketConnection(WebSocketWire):
             service.journal.tell(
                 RequestStarted(self.connection_id, self.lane, "GET", self.path, service.loop.time())
             )
-        service.watch()
+        if service.date_is_stale:
+            service.renew_date()
         self._task = service.start(self._run(), service.context.copy())
 
     async def _run(self) -> None:

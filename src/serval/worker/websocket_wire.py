@@ -11,9 +11,9 @@ from typing import Final
 from serval.asgi.types import Message
 from serval.asgi.websocket import WebSocketSession
 from serval.asgi.websocket_messages import Line, Phase
-from serval.config import ServerConfig
 from serval.protocols.frames import CloseCode
 from serval.protocols.heartbeat import Beat, Heartbeat
+from serval.worker.service import Service
 from serval.worker.websocket_clock import NEVER, Due, WebSocketClock
 
 error_log = logging.getLogger("serval.error")
@@ -47,6 +47,7 @@ class WebSocketWire(asyncio.Protocol):
         "_receivers",
         "_senders",
         "_sent_bytes",
+        "_service",
         "_session",
         "_timer",
         "_timer_at",
@@ -57,17 +58,12 @@ class WebSocketWire(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(
-        self,
-        session: WebSocketSession,
-        config: ServerConfig,
-        loop: asyncio.AbstractEventLoop,
-        path: str,
-    ) -> None:
+    def __init__(self, session: WebSocketSession, service: Service, path: str) -> None:
         self.path = path
         self._session = session
-        self._config = config
-        self._loop = loop
+        self._service = service
+        config = self._config = service.config
+        loop = self._loop = service.loop
         self._line = session.line
         self._phase = session.phase
         self._receiver: asyncio.Future[None] | None = None
@@ -90,6 +86,8 @@ class WebSocketWire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came from the peer."""
+        if self._service.date_is_stale:
+            self._service.renew_date()
         self._heard = True
         self._received_bytes += len(data)
         session = self._session
@@ -154,6 +152,8 @@ class WebSocketWire(asyncio.Protocol):
             AppError: The message is malformed or out of turn.
             ClientDisconnected: The session is over.
         """
+        if self._service.date_is_stale:
+            self._service.renew_date()
         session = self._session
         out = session.send(message)
         if out:

@@ -182,6 +182,8 @@ class Wire(ABC):
 
     def _flush_now(self) -> None:
         self._flush_scheduled = False
+        if self.service.date_is_stale:
+            self.service.renew_date()
         self.flush()
 
     def queue(self, data: bytes) -> None:

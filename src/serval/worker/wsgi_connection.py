@@ -121,8 +121,7 @@ class WsgiConnection(PooledConnection):
     def begin(self, request: RequestReceived, scope: Scope, *, plain: bool = False) -> None:
         """Call the application, once a short body is here or a long one is on its way."""
         service = self.service
-        service.defaults.lines()  # nobody else keeps the Date field true
-        exchange = self.exchange = WsgiExchange(request, self, service.defaults, plain=plain)
+        exchange = self.exchange = WsgiExchange(request, self, service.timely_ends, plain=plain)
         self._scope = scope
         if service.observed:
             self._started_at = time.monotonic()
