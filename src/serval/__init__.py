@@ -10,6 +10,8 @@ from serval.version import __version__
 
 if TYPE_CHECKING:
     from serval.config import ServerConfig
+    from serval.embedding import Server
+    from serval.errors import LifespanShutdownError, StartupError
     from serval.lifecycle import LifecycleCollector
     from serval.worker.async_pool import AsyncPool
     from serval.worker.handoffs import HandoffRequest, StreamingHandoff, WebSocketHandoff
@@ -19,7 +21,10 @@ __all__ = [
     "AsyncPool",
     "HandoffRequest",
     "LifecycleCollector",
+    "LifespanShutdownError",
+    "Server",
     "ServerConfig",
+    "StartupError",
     "StreamingHandoff",
     "SyncWorker",
     "WebSocketHandoff",
@@ -30,7 +35,10 @@ _PLACES: Final = {
     "AsyncPool": "serval.worker.async_pool",
     "HandoffRequest": "serval.worker.handoffs",
     "LifecycleCollector": "serval.lifecycle",
+    "LifespanShutdownError": "serval.errors",
+    "Server": "serval.embedding",
     "ServerConfig": "serval.config",
+    "StartupError": "serval.errors",
     "StreamingHandoff": "serval.worker.handoffs",
     "SyncWorker": "serval.worker.sync_worker",
     "WebSocketHandoff": "serval.worker.handoffs",

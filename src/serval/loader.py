@@ -49,7 +49,7 @@ class LoadedApp:
 
 
 def load(
-    target: str, *, factory: bool, app_dir: str, interface: Literal["auto", "asgi", "wsgi"]
+    target: str, *, factory: bool, app_dir: str | None, interface: Literal["auto", "asgi", "wsgi"]
 ) -> LoadedApp:
     """Import the module, find the attribute and see what it speaks.
 
@@ -59,19 +59,36 @@ def load(
     Args:
         target: Such as `package.module:app` or `module:container.app`.
         factory: The attribute is to be called, without arguments, and gives the application.
-        app_dir: Where modules are looked for first; "" for the current directory.
+        app_dir: Where modules are looked for first; "" for the current directory, None to leave
+            `sys.path` as it is.
         interface: What the application speaks; "auto" to look at it.
 
     Raises:
         LoadError: The text says which step has failed and how to mend it.
     """
     module_name, attribute = _split(target)
-    directory = Path(app_dir or os.curdir).resolve()
-    if str(directory) not in sys.path[:1]:
+    first = sys.path[0] if app_dir is None and sys.path else app_dir
+    directory = Path(first or os.curdir).resolve()
+    if app_dir is not None and str(directory) not in sys.path[:1]:
         sys.path.insert(0, str(directory))
     importlib.invalidate_caches()
     module = _imported(module_name, target, directory)
     found = _attribute_of(module, attribute, target)
+    return recognise(found, target, factory=factory, interface=interface)
+
+
+def recognise(
+    found: object, target: str, *, factory: bool, interface: Literal["auto", "asgi", "wsgi"]
+) -> LoadedApp:
+    """See what an object speaks, or what it makes.
+
+    Args:
+        found: The application, or with `factory` what makes it.
+        target: How it was named, for messages.
+
+    Raises:
+        LoadError: As of `load`.
+    """
     if factory:
         found = _made_by(found, target)
     return LoadedApp(found, _interface_of(found, target, interface, made=factory))

@@ -24,10 +24,11 @@ from serval.loader import LoadedApp
 from serval.net.addresses import is_local
 from serval.net.bind import Bind, FdBind
 from serval.net.listeners import Listener, activated_binds, close_listeners, open_listeners
+from serval.net.listening import Listening
 from serval.net.tls import load_certificates
 from serval.outlook import Companion
 from serval.pid_file import PidFile
-from serval.privileges import Identity, group_id, identity_of, user_id
+from serval.privileges import Identity, identity_of
 from serval.process_title import set_process_title
 from serval.proxy_settings import credulous_settings
 from serval.reload.watcher import watch
@@ -83,14 +84,14 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
     if config.umask:
         os.umask(parse_mode(config.umask))
     if config.workers == 0:
-        with _Listening(config) as listeners, closing(PidFile(config.pid_file)):
+        with Listening(config, _binds(config)) as listeners, closing(PidFile(config.pid_file)):
             _announce(config, listeners)
             _assume(identity, config)
             return run_here(Inheritance(config, listeners, certificates))
     # From here on every signal is caught: PID 1 of a container would lose one without a handler.
     with (
         closing(SignalInbox()) as inbox,
-        _Listening(config) as listeners,
+        Listening(config, _binds(config)) as listeners,
         closing(PidFile(config.pid_file)),
         ExitStack() as stack,
     ):
@@ -134,25 +135,6 @@ def _preloaded(config: ServerConfig) -> LoadedApp | None:
     return app
 
 
-class _Listening:
-    """The listening sockets of a configuration, closed at the end."""
-
-    def __init__(self, config: ServerConfig) -> None:
-        self._listeners = open_listeners(
-            _binds(config),
-            backlog=config.backlog,
-            unix_mode=parse_mode(config.uds_mode),
-            unix_owner=(user_id(config.uds_owner), group_id(config.uds_group)),
-            origin=_origin(config),
-        )
-
-    def __enter__(self) -> Sequence[Listener]:
-        return self._listeners
-
-    def __exit__(self, *_: object) -> None:
-        close_listeners(self._listeners)
-
-
 def _companions(
     config: ServerConfig, served: Sequence[Listener], scoreboard: Scoreboard, stack: ExitStack
 ) -> list[Companion]:
@@ -184,13 +166,6 @@ def _binds(config: ServerConfig) -> tuple[Bind, ...]:
     activated: list[FdBind] = activated_binds(os.environ, os.getpid())
     asked = config.bind or any(config.origin(name) != "default" for name in ("host", "port"))
     return (*activated, *config.binds) if asked or not activated else tuple(activated)
-
-
-def _origin(config: ServerConfig) -> str:
-    """What an operator should change when the sockets cannot be opened."""
-    names = ("bind",) if config.bind else ("host", "port")
-    origins = dict.fromkeys(config.origin(name) for name in names)
-    return " and ".join(origin for origin in origins if origin != "default")
 
 
 def _in_development(config: ServerConfig) -> ServerConfig:

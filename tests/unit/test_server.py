@@ -58,22 +58,6 @@ def test_what_was_asked_for_is_opened_beside_passed_sockets(
     assert server._binds(config) == (FdBind(3), FdBind(4), bind)
 
 
-@pytest.mark.parametrize(
-    ("config", "origin"),
-    [
-        (ServerConfig(), ""),
-        (ServerConfig(port=81, origins={"port": "--port"}), "--port"),
-        (
-            ServerConfig(host="::", port=81, origins={"host": "serval.toml", "port": "PORT"}),
-            "serval.toml and PORT",
-        ),
-        (ServerConfig(bind=("81",), origins={"bind": "--bind"}), "--bind"),
-    ],
-)
-def test_a_bind_that_fails_names_what_to_change(config: ServerConfig, origin: str) -> None:
-    assert server._origin(config) == origin
-
-
 def test_serving_ends_at_a_bind_that_fails(listeners: list[Listener]) -> None:
     port = listeners[0].sock.getsockname()[1]
 

@@ -22,11 +22,17 @@ def peer_address(name: Any) -> Address | None:
 
 def local_address(sock: socket.socket) -> Address | None:
     """The server's address, or None for a wildcard, where only each connection knows it."""
+    address = bound_address(sock)
+    return None if address[0] in _WILDCARDS else address
+
+
+def bound_address(sock: socket.socket) -> Address:
+    """What a socket is bound to; an abstract name begins with @, and none at all is empty."""
     name = sock.getsockname()
     if isinstance(name, tuple):
-        return None if name[0] in _WILDCARDS else name[:2]
+        return name[:2]
     path = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
-    return (path.replace("\0", "@", 1), None) if path else None
+    return path.replace("\0", "@", 1), None
 
 
 def is_local(sock: socket.socket) -> bool:
