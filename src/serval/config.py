@@ -228,6 +228,12 @@ class ServerConfig(TlsSettings):
     ws_close_timeout: float = seconds(
         5.0, "Longest wait for the other half of a closing handshake.", group=Group.WEBSOCKET
     )
+    ws_shutdown_code: Literal["1001", "1012"] = option(
+        "1012",
+        "The code that sessions are closed with when the server stops: 1012 says that it comes "
+        "back, 1001 that it goes away.",
+        group=Group.WEBSOCKET,
+    )
     ws_per_message_deflate: bool = option(
         True, "Offer compression of messages.", group=Group.WEBSOCKET
     )

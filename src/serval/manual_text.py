@@ -23,8 +23,8 @@ APPLICATION: Final = (
     "requests, WebSockets and the lifespan have: is_set() says whether this worker stops, and "
     "await wait() waits until it does. A stream can end by choice then. After "
     "--shutdown-stream-grace its receive() yields http.disconnect, and after "
-    "--timeout-graceful-shutdown it is cancelled. A WebSocket is closed with code 1012 half a "
-    "second after draining began.",
+    "--timeout-graceful-shutdown it is cancelled. A WebSocket is closed with --ws-shutdown-code "
+    "half a second after draining began.",
 )
 
 OPTIONS: Final = (

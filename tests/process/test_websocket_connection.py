@@ -606,19 +606,35 @@ def test_a_violation_fails_the_connection_of_an_application_that_never_receives(
     assert told[-1] == disconnect(1002, "frame-malformed")
 
 
-def test_a_stop_closes_open_sessions_with_1012(run: Runner) -> None:
+@pytest.mark.parametrize("code", [1001, 1012])
+def test_a_stop_closes_open_sessions_with_the_code_that_is_set(run: Runner, code: int) -> None:
     app, told = until_told(nothing)
 
     async def main() -> None:
-        async with serving(app) as server:
+        async with serving(app, ws_shutdown_code=str(code)) as server:
             client = await server.connect()
             server.connection.drain()
             with pytest.raises(ConnectionClosed):
                 await client.recv()
-            assert client.close_code == 1012
+            assert client.close_code == code
 
     run(main())
-    assert told == [disconnect(1012)]
+    assert told == [disconnect(code)]
+
+
+def test_a_session_that_is_left_no_time_is_closed_with_the_code_that_is_set(run: Runner) -> None:
+    app, told = until_told(nothing)
+
+    async def main() -> None:
+        async with serving(app, ws_shutdown_code="1001") as server:
+            client = await server.connect()
+            server.connection.disconnect()
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert client.close_code == 1001
+
+    run(main())
+    assert told == [disconnect(1001)]
 
 
 def test_a_stop_refuses_what_is_not_accepted_with_503(run: Runner) -> None:

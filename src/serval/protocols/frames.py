@@ -32,6 +32,7 @@ class CloseCode(IntEnum):
     """The codes that we send or report ourselves (RFC 6455 section 7.4.1)."""
 
     NORMAL = 1000
+    GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
     NO_CODE = 1005  # never on the wire: the close frame had none
     LOST = 1006  # never on the wire: there was no close frame

@@ -20,7 +20,7 @@ from serval.config import ServerConfig
 from serval.errors import PeerError
 from serval.lifecycle import ConnectionClosed, Lane, RequestFinished, RequestStarted
 from serval.protocols.events import RequestReceived
-from serval.protocols.frames import CloseCode, MessageLimits
+from serval.protocols.frames import MessageLimits
 from serval.protocols.handshake import Offer, read_offer
 from serval.worker.journal import CLIENT_LEFT
 from serval.worker.service import Service
@@ -143,7 +143,7 @@ class WebSocketConnection(WebSocketWire):
             service.journal.refused(self.client, self._refused)
             self._write(session.refuse(self._refused))
         elif service.draining:
-            self._write(session.shut_down(CloseCode.RESTART))
+            self._write(session.shut_down(self._parting_code))
         else:
             self._start()
         self._data = b""
@@ -216,7 +216,7 @@ class WebSocketConnection(WebSocketWire):
     def disconnect(self) -> None:
         """Tell the application that the session is over."""
         self._last_word()
-        self._session.disconnect(CloseCode.RESTART)
+        self._session.disconnect(self._parting_code)
         self._wake_receivers()
 
     def abort(self) -> None:

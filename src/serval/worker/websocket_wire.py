@@ -82,6 +82,11 @@ class WebSocketWire(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
 
+    @property
+    def _parting_code(self) -> CloseCode:
+        """What a session is closed with when the server stops."""
+        return CloseCode(int(self._config.ws_shutdown_code))
+
     # What the transport tells us.
 
     def data_received(self, data: bytes) -> None:
@@ -323,7 +328,7 @@ class WebSocketWire(asyncio.Protocol):
         if session.fault_due:
             out = session.fail_for_fault()
         else:
-            out = session.shut_down(CloseCode.RESTART)
+            out = session.shut_down(self._parting_code)
         if out:
             self._write(out)
         self._settle()
