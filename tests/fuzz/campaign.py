@@ -8,8 +8,8 @@ Coverage-guided by atheris (libFuzzer), which is no dependency of the tests:
 
 An input that breaks a promise is written as crash-... into the current folder, and the status is
 not 0.  What reaches new code goes to a folder of its own, serval-fuzz-NAME beside other temporary
-files; `-merge=1` in place of the seconds puts the least of it that reaches all of it into the kept
-corpus.  Kept inputs are tests of every run of the suite, see test_kept_inputs.py.
+files; keep.py puts what matters of it into the kept corpus.  Kept inputs are tests of every run of
+the suite, see test_kept_inputs.py.
 """
 
 import random
@@ -49,11 +49,8 @@ def run(name: str, check: Check, seeds: Iterable[Path] = (), options: Iterable[s
     with TemporaryDirectory() as folder:
         for seed in seeds:
             copy(seed, folder)
-        if time.startswith("-"):
-            arguments = [time, *limits, str(kept), str(found), folder]
-        else:
-            arguments = [f"-max_total_time={time}", *limits, str(found), str(kept), folder]
-        atheris.Setup([sys.argv[0], *arguments], check_one)
+        folders = [str(found), str(kept), folder]
+        atheris.Setup([sys.argv[0], f"-max_total_time={time}", *limits, *folders], check_one)
         atheris.Fuzz()
 
 

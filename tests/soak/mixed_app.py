@@ -1,26 +1,34 @@
 """What the soak is served: an echo of either kind, a stream, and answers that come late."""
 
 import asyncio
+from weakref import WeakSet
 
 from process.hostile_app import answer, size_of_body
 from serval.asgi.types import Receive, Scope, Send
 
 STREAM_COUNT = 16
+# Every loop that has called the application.
+_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Never fails by itself: whatever 5xx a client sees is the server's."""
+    _loops.add(asyncio.get_running_loop())
     if scope["type"] == "websocket":
         await echo(receive, send)
-    elif scope["path"] == "/stream":
-        await stream(send)
-    elif scope["path"] == "/early":
-        await answer(send, b"early")
-    elif scope["path"] == "/late":
-        await asyncio.sleep(0.002)
-        await answer(send, b"late")
-    else:
-        await answer(send, b"%d" % await size_of_body(receive))
+        return
+    match scope["path"]:
+        case "/stream":
+            await stream(send)
+        case "/early":
+            await answer(send, b"early")
+        case "/late":
+            await asyncio.sleep(0.002)
+            await answer(send, b"late")
+        case "/tasks":
+            await answer(send, b"%d" % sum(len(asyncio.all_tasks(loop)) for loop in _loops))
+        case _:
+            await answer(send, b"%d" % await size_of_body(receive))
 
 
 async def echo(receive: Receive, send: Send) -> None:
