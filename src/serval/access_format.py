@@ -9,7 +9,6 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from serval.asgi.types import Scope
@@ -79,21 +78,72 @@ def plain_line(entry: Entry) -> str:
     )
 
 
-def quick_line(scope: Scope, status: int, sent_bytes: int, seconds: float) -> str | None:
-    """The same as `plain_line` at half its cost, or None where something has to be escaped."""
-    method = scope.get("method")
-    target = scope["raw_path"]
-    if query := scope["query_string"]:
-        target = b"%b?%b" % (target, query)
+class QuickLines:
+    """`plain_line`, time and process before it, at a fifth of its cost where nothing is escaped.
+
+    One for each log; any thread may call `line`.
+    """
+
+    __slots__ = ("_heads", "_prefix", "_targets")
+
+    def __init__(self) -> None:
+        self._prefix = ""
+        self._heads: dict[object, str] = {}
+        self._targets: dict[bytes, str] = {}
+
+    def begin(self, prefix: str) -> None:
+        """Put that before each line from now on."""
+        self._prefix = prefix
+        self._heads = {}
+
+    def line(self, scope: Scope, status: int, sent_bytes: int, seconds: float) -> str | None:
+        """The line of a request, its end of line included; None where `plain_line` must write it.
+
+        Raises:
+            IndexError, KeyError, TypeError: The scope is not as it was made.
+        """
+        client = scope["client"]
+        head = self._heads.get(client) or self._head(client)
+        target = scope["raw_path"]
+        text = self._targets.get(target) or self._text(target)
+        if text is not None and (query := scope["query_string"]):
+            text = _with_query(text, query)
+        if text is None:
+            return None
+        size = _NUMBERS[sent_bytes] if sent_bytes < _NUMBERS_COUNT else str(sent_bytes)
+        hundredths = int(seconds * 100_000)
+        took = _HUNDREDTHS[hundredths] if 0 <= hundredths < 1_000 else _milliseconds(seconds)
+        return (
+            f'{head}{scope["method"]} {text} HTTP/{scope["http_version"]}" {_NUMBERS[status]}'
+            f" {size}B {took}\n"
+        )
+
+    def _head(self, client: Any) -> str:
+        if len(self._heads) >= _CACHED_COUNT:
+            self._heads = {}
+        head = self._heads[client] = f'{self._prefix}{address(client)} "'
+        return head
+
+    def _text(self, target: bytes) -> str | None:
+        text = _plain_text(target)
+        if text is not None:
+            if len(self._targets) >= _CACHED_COUNT:
+                self._targets = {}
+            self._targets[target] = text
+        return text
+
+
+def _with_query(text: str, query: bytes) -> str | None:
+    further = _plain_text(query)
+    return None if further is None else f"{text}?{further}"
+
+
+def _plain_text(target: bytes) -> str | None:
+    """A part of a target as text, or None where it is to be escaped or cut."""
     text = target.decode("latin-1")
-    if not method or '"' in text or len(text) > _QUICK_CHARACTERS:
+    if '"' in text or len(text) > _QUICK_CHARACTERS:
         return None
-    if not (text.isprintable() and text.isascii()):
-        return None
-    peer = _cached_address(scope["client"])
-    hundredths = int(seconds * 100_000)
-    took = _HUNDREDTHS[hundredths] if 0 <= hundredths < 1_000 else _milliseconds(seconds)
-    return f'{peer} "{method} {text} HTTP/{scope["http_version"]}" {status} {sent_bytes}B {took}'
+    return text if text.isprintable() and text.isascii() else None
 
 
 def _milliseconds(seconds: float) -> str:
@@ -105,6 +155,10 @@ def _milliseconds(seconds: float) -> str:
 
 # Writing numbers out is a good part of the cost of a line; most requests take less than this.
 _HUNDREDTHS: Final = tuple(f"{hundredths / 100:.2f}ms" for hundredths in range(1_000))
+_NUMBERS_COUNT: Final = 4_096
+_NUMBERS: Final = tuple(map(str, range(_NUMBERS_COUNT)))
+# Clients and targets whose text is kept: the same few come again and again.
+_CACHED_COUNT: Final = 1_024
 
 
 def colored_line(entry: Entry) -> str:
@@ -151,10 +205,6 @@ def address(client: Any) -> str:
     if not port:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-# Connections are kept alive: the same few clients ask again and again.
-_cached_address: Final = lru_cache(maxsize=1024)(address)
 
 
 def _method(entry: Entry) -> str:

@@ -12,17 +12,18 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
-from typing import Final
+from time import monotonic
+from typing import Final, Protocol
 
 from serval.access_format import (
     Entry,
     LineFormat,
+    QuickLines,
     Stamp,
     colored_line,
     fields,
     line_format,
     plain_line,
-    quick_line,
 )
 from serval.asgi.types import Scope
 from serval.config import ServerConfig
@@ -37,6 +38,8 @@ from serval.log import (
 )
 
 STDOUT: Final = 1
+# The status of a request whose client did not wait for the end of its response (nginx's notion).
+CLIENT_LEFT: Final = 499
 # Writes to a pipe up to this size never mix with those of another worker (POSIX write()).
 _ATOMIC_BYTES: Final = select.PIPE_BUF
 # A reader that takes nothing for this long loses lines; requests must not wait for it any longer.
@@ -51,11 +54,26 @@ class Route(Enum):
     NOWHERE = auto()
 
 
+class Finished(Protocol):
+    """A request that is over, as far as its exchange tells of it."""
+
+    status: int
+    sent_bytes: int
+    received_bytes: int
+    response_headers: Iterable[tuple[bytes, bytes]]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the client left before it had its response."""
+
+
 class AccessLog:
     """Writes access lines.  Any thread may call `record`, the loop's thread alone `flush`."""
 
     __slots__ = (
+        "_direct",
         "_faint",
+        "_fresh_until",
         "_line",
         "_lines",
         "_pid",
@@ -64,7 +82,6 @@ class AccessLog:
         "_route",
         "_schedule_flush",
         "_scheduled",
-        "_second",
         "_stamp",
         "_stamped",
         "_write",
@@ -91,13 +108,51 @@ class AccessLog:
         self._schedule_flush = schedule_flush
         self._line = line
         self._faint = faint
-        self._quick = line is plain_line
+        self._quick = QuickLines() if line is plain_line else None
         self._stamped = line in {plain_line, colored_line}
         self._pid = os.getpid()
         self._lines: list[str] = []
         self._scheduled = False
         self._route = Route.DIRECT
-        self._renew_stamp(int(time.time()))
+        self._prefix = ""
+        self._stamp = Stamp("", "", "")
+        self._direct: QuickLines | None = None
+        self._fresh_until = 0.0
+
+    def finished(
+        self, source: object, exchange: Finished, scope: Scope, started_at: float, cause: str
+    ) -> None:
+        """Log a request that its connection has served, at little cost in the usual case.
+
+        Args:
+            source: The connection; the log has no use for it.
+            started_at: When its head was there; monotonic seconds.
+            cause: Why it ended otherwise than it should, in our words; empty where it did not.
+        """
+        now = monotonic()
+        lines = self._lines
+        if not lines or now >= self._fresh_until:
+            self._begin_batch(now)
+        if (quick := self._direct) is not None and not cause:
+            try:
+                line = quick.line(scope, exchange.status, exchange.sent_bytes, now - started_at)
+            except (IndexError, KeyError, TypeError):
+                line = None  # and `record` will say why
+            if line is not None:
+                lines.append(line)
+                if not self._scheduled:
+                    self._scheduled = True
+                    self._schedule_flush(self.flush)
+                return
+        self.record(
+            scope,
+            status=CLIENT_LEFT if exchange.lost else exchange.status,
+            sent_bytes=exchange.sent_bytes,
+            received_bytes=exchange.received_bytes,
+            seconds=now - started_at,
+            headers=exchange.response_headers,
+            cause=cause,
+        )
 
     def record(
         self,
@@ -120,33 +175,25 @@ class AccessLog:
             headers: Of the response.
             cause: Why it ended otherwise than it should, in our words; empty where it did not.
         """
-        if not self._lines:
-            # Once in a batch is often enough: an application sets up its logging at any time.
-            self._route = _route()
+        now = monotonic()
+        if not self._lines or now >= self._fresh_until:
+            self._begin_batch(now)
         if self._route is Route.NOWHERE:
             return
-        second = int(time.time())
-        if second != self._second:
-            self._renew_stamp(second)
-        line = None
         try:
-            if self._quick and not cause:
-                line = quick_line(scope, status, sent_bytes, seconds)
-            if line is None or self._route is Route.RECORDS:
-                stamp, pid = self._stamp, self._pid
-                line = self._write_out(
-                    Entry(
-                        scope,
-                        status,
-                        sent_bytes,
-                        received_bytes,
-                        seconds,
-                        headers,
-                        cause,
-                        stamp,
-                        pid,
-                    )
+            line = self._write_out(
+                Entry(
+                    scope,
+                    status,
+                    sent_bytes,
+                    received_bytes,
+                    seconds,
+                    headers,
+                    cause,
+                    self._stamp,
+                    self._pid,
                 )
+            )
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
             # The scope belongs to the application, which may have put anything into it.
             error_log.warning("no access line for a scope that the app has changed: %r", exc)
@@ -175,17 +222,29 @@ class AccessLog:
         if batch:
             self._write("".join(batch).encode("ascii", "backslashreplace"))
 
-    def _renew_stamp(self, second: int) -> None:
-        local = time.localtime(second)
+    def _begin_batch(self, now: float) -> None:
+        """See who listens, and what time it is.
+
+        Once in a batch, and in a second, is often enough: an application sets up its logging at any
+        time.
+        """
+        self._route = _route()
+        self._direct = self._quick if self._route is Route.DIRECT else None
+        if now < self._fresh_until:
+            return
+        wall = time.time()
+        self._fresh_until = now + 1.0 - wall % 1.0
+        local = time.localtime(wall)
         text = time.strftime(DATE_FORMAT, local)
-        self._second = second
         self._stamp = Stamp(
-            text=text, clf=time.strftime("%d/%b/%Y:%H:%M:%S %z", local), iso=iso_time(second)
+            text=text, clf=time.strftime("%d/%b/%Y:%H:%M:%S %z", local), iso=iso_time(int(wall))
         )
         prefix = f"{text} [{self._pid}]"
         if self._faint:
             prefix = f"\x1b[2m{prefix}\x1b[0m"
         self._prefix = f"{prefix} " if self._stamped else ""
+        if self._quick is not None:
+            self._quick.begin(self._prefix)
 
 
 class LineOutput:

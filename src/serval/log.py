@@ -70,8 +70,9 @@ def own_handlers() -> list[logging.Handler]:
 def others_listen(logger: logging.Logger | None) -> bool:
     """Whether a handler that is not ours would get the records of a logger."""
     while logger:
-        if not all(isinstance(handler, _OwnHandler) for handler in logger.handlers):
-            return True
+        for handler in logger.handlers:
+            if type(handler) is not _OwnHandler:
+                return True
         logger = logger.parent if logger.propagate else None
     return False
 

@@ -9,7 +9,7 @@ import pytest
 from process.faulty_app import FAULTS, app
 from process.harness import PATIENCE_SECONDS, children_of, needs_procfs, running
 from process.lanes import KINDS, Client, Kind, Server, request, serving
-from serval.access_log import AccessLog
+from serval.access_log import AccessLog, Finished
 from serval.asgi.request_side import FAREWELL_COUNT
 from serval.asgi.types import Scope
 from serval.errors import ExitStatus
@@ -158,7 +158,9 @@ class BrokenLog(AccessLog):
     def __init__(self) -> None:
         super().__init__(lambda _: None, lambda _: None)
 
-    def record(self, scope: Scope, **_: object) -> None:
+    def finished(
+        self, source: object, exchange: Finished, scope: Scope, started_at: float, cause: str
+    ) -> None:
         if scope["path"] == "/raises_after_the_end":
             raise RuntimeError("a defect")
 

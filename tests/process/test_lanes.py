@@ -1,7 +1,6 @@
 """What travels over a connection, on both lanes and both event loops."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from process.lanes import (
     serving,
     start,
 )
-from serval.access_log import AccessLog
+from serval.access_log import AccessLog, Finished
 from serval.asgi.types import Receive, Scope, Send
 from serval.worker.wire import State
 
@@ -216,26 +215,28 @@ def test_a_collector_hears_of_connections_and_requests(kind: Kind) -> None:
 
 
 def test_each_request_is_logged_at_its_end(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
-    records: list[dict[str, Any]] = []
+    found: list[tuple[Finished, Scope, str]] = []
 
     class Log(AccessLog):
         def __init__(self) -> None:
             """Nothing of the real one is needed."""
 
-        def record(self, scope: Scope, **said: Any) -> None:
-            records.append({"path": scope["path"], **said})
+        def finished(
+            self, source: object, exchange: Finished, scope: Scope, started_at: float, cause: str
+        ) -> None:
+            found.append((exchange, scope, cause))
 
     with serving(kind, echo, access_log=Log()) as server:
         client = server.connect()
         client.send(request("POST", "/a", body=b"hello"))
         client.read()
 
-    (found,) = records
-    assert found["path"] == "/a"
-    assert found["status"] == 200
-    assert found["received_bytes"] == 5
-    assert found["sent_bytes"] == len(b"POST /a hello")
-    assert found["cause"] == ""
+    [(exchange, scope, cause)] = found
+    assert scope["path"] == "/a"
+    assert exchange.status == 200
+    assert exchange.received_bytes == 5
+    assert exchange.sent_bytes == len(b"POST /a hello")
+    assert cause == ""
 
 
 def test_the_state_of_an_idle_connection_is_idle(kind: Kind) -> None:

@@ -5,7 +5,8 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -57,7 +58,30 @@ def a_log(turns: Turns, **settings: Any) -> AccessLog:
 
 
 def finish(access_log: AccessLog, path: bytes = b"/", *, cause: str = "", **changes: Any) -> None:
-    scope = {
+    access_log.record(
+        a_scope(path, **changes),
+        status=499 if cause else 200,
+        sent_bytes=13,
+        received_bytes=0,
+        seconds=0.00081,
+        headers=[],
+        cause=cause,
+    )
+
+
+class Done:
+    """An exchange that is over."""
+
+    def __init__(self, status: int = 200, *, lost: bool = False) -> None:
+        self.status = status
+        self.sent_bytes = 13
+        self.received_bytes = 0
+        self.response_headers: Iterable[tuple[bytes, bytes]] = []
+        self.lost = lost
+
+
+def a_scope(path: bytes = b"/", **changes: Any) -> dict[str, Any]:
+    return {
         "type": "http",
         "method": "GET",
         "scheme": "http",
@@ -67,15 +91,65 @@ def finish(access_log: AccessLog, path: bytes = b"/", *, cause: str = "", **chan
         "client": ("127.0.0.1", 53422),
         "headers": [(b"user-agent", b"curl/8.5")],
     } | changes
-    access_log.record(
-        scope,
-        status=499 if cause else 200,
-        sent_bytes=13,
-        received_bytes=0,
-        seconds=0.00081,
-        headers=[],
-        cause=cause,
-    )
+
+
+# -- requests that their connection has served ---------------------------------------------------
+
+
+def test_the_usual_request_takes_the_quick_way_and_looks_the_same() -> None:
+    turns = Turns()
+    access_log = a_log(turns)
+
+    finish(access_log, b"/a?b")
+    access_log.finished(None, Done(), a_scope(b"/a?b"), time.monotonic(), "")
+    access_log.flush()
+
+    slow, quick = [line.rpartition(b" ")[0] for line in turns.written[0].splitlines()]
+    assert quick == slow
+
+
+@pytest.mark.parametrize(
+    ("exchange", "cause", "end"),
+    [
+        (Done(200, lost=True), "client left", b" (client left)"),
+        (Done(413), "body-too-large", b" (body-too-large)"),
+    ],
+)
+def test_a_request_that_did_not_end_well_says_why(exchange: Done, cause: str, end: bytes) -> None:
+    turns = Turns()
+    access_log = a_log(turns)
+
+    access_log.finished(None, exchange, a_scope(), time.monotonic(), cause)
+    access_log.flush()
+
+    status = 499 if exchange.lost else exchange.status
+    assert b'" %d 13B ' % status in turns.written[0]
+    assert turns.written[0].endswith(end + b"\n")
+
+
+@pytest.mark.parametrize("changes", [{"raw_path": b'/"\n'}, {"client": ["::1", 7]}])
+def test_what_the_quick_way_cannot_write_is_written_all_the_same(changes: dict[str, Any]) -> None:
+    turns = Turns()
+    access_log = a_log(turns)
+
+    access_log.finished(None, Done(), a_scope(**changes), time.monotonic(), "")
+    access_log.flush()
+
+    assert turns.written[0].count(b"\n") == 1
+    assert b'HTTP/1.1" 200 13B' in turns.written[0]
+
+
+def test_a_handler_of_the_application_gets_a_record_of_a_request_that_was_served() -> None:
+    turns = Turns()
+    records = Records()
+    logging.getLogger().addHandler(records)
+    access_log = a_log(turns)
+
+    access_log.finished(None, Done(404), a_scope(), time.monotonic(), "")
+    access_log.flush()
+
+    assert [vars(record)["status"] for record in records.got] == [404]
+    assert turns.written == []
 
 
 # -- batches -----------------------------------------------------------------------------------
@@ -140,6 +214,7 @@ def test_the_time_of_a_line_goes_on_with_the_clock(monkeypatch: pytest.MonkeyPat
 
     for second in (1_000_000_000.2, 1_000_000_000.9, 1_000_000_001.0):
         monkeypatch.setattr("time.time", lambda second=second: second)
+        monkeypatch.setattr("serval.access_log.monotonic", lambda second=second: second)
         finish(access_log)
     turns.turn()
 

@@ -7,9 +7,10 @@ Kept by `worker/service.py`; what is told of each request is told only where the
 import asyncio
 import logging
 import time
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
-from serval.access_log import AccessLog
+from serval.access_log import CLIENT_LEFT, AccessLog
 from serval.asgi.exchange import Exchange
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
@@ -27,8 +28,6 @@ from serval.worker.tally import Tally
 
 logger = logging.getLogger("serval.error")
 
-# What the access log says of a request whose client did not wait (nginx's convention).
-CLIENT_LEFT: Final = 499
 # Routes whose mistakes are remembered, so that each is logged once and not per request.
 WARNED_COUNT: Final = 1024
 # What the access log is told of a request that could not be read.
@@ -39,6 +38,9 @@ _UNREAD: Final[Scope] = {
     "http_version": "1.1",
     "headers": [],
 }
+
+
+Finisher: TypeAlias = "Callable[[RequestSource, Exchange, Scope, float, str], None]"
 
 
 class RequestSource(Protocol):
@@ -60,13 +62,23 @@ class Journal:
         access_log: Is told of each request at its end; None where there is none.
         lifecycle: Is told of each connection and request; None where there is none.
         faults: Says which refusals are worth a line.
+        request_finished: Called with the connection, its exchange, the scope, the time of the start
+            and why the request did not end as it should, once it is over.
 
     Args:
         loop: Whose time counts.
         tally: Counts refusals, and measures.
     """
 
-    __slots__ = ("_loop", "_tally", "_warned", "access_log", "faults", "lifecycle")
+    __slots__ = (
+        "_loop",
+        "_tally",
+        "_warned",
+        "access_log",
+        "faults",
+        "lifecycle",
+        "request_finished",
+    )
 
     def __init__(
         self,
@@ -82,6 +94,15 @@ class Journal:
         self.access_log = access_log
         self.lifecycle = lifecycle
         self.faults = FaultLog()
+        self.request_finished: Finisher = self._request_finished
+        self.choose_finisher()
+
+    def choose_finisher(self) -> None:
+        """Let the access log be told of requests directly where it is the only one; again later."""
+        if self.access_log is not None and self.lifecycle is None and self._tally.meter is None:
+            self.request_finished = self.access_log.finished
+        else:
+            self.request_finished = self._request_finished
 
     def share(self) -> None:
         """Let other threads count refusals in the same log of faults."""
@@ -95,19 +116,12 @@ class Journal:
         return other
 
     def request_started(self, source: RequestSource, scope: Scope) -> None:
-        """The application is about to be called."""
-        if self.lifecycle is not None:
-            self.tell(
-                RequestStarted(
-                    source.connection_id,
-                    source.lane,
-                    scope.get("method", "GET"),
-                    scope["path"],
-                    self._loop.time(),
-                )
-            )
+        """The application is about to be called, which the collector wants to know."""
+        method = scope.get("method", "GET")
+        at = self._loop.time()
+        self.tell(RequestStarted(source.connection_id, source.lane, method, scope["path"], at))
 
-    def request_finished(
+    def _request_finished(
         self,
         source: RequestSource,
         exchange: Exchange,
@@ -116,31 +130,18 @@ class Journal:
         cause: str,
     ) -> None:
         """The response is complete, or was given up for `cause`."""
-        now = time.monotonic()
-        status = CLIENT_LEFT if exchange.lost else exchange.status
+        seconds = time.monotonic() - started_at
+        sent_bytes = exchange.sent_bytes
         meter = self._tally.meter
         if meter is not None:
-            meter.finished(now - started_at, exchange.sent_bytes, exchange.received_bytes)
+            meter.finished(seconds, sent_bytes, exchange.received_bytes)
         if self.access_log is not None:
-            self.access_log.record(
-                scope,
-                status=status,
-                sent_bytes=exchange.sent_bytes,
-                received_bytes=exchange.received_bytes,
-                seconds=now - started_at,
-                headers=exchange.response_headers,
-                cause=cause,
-            )
+            self.access_log.finished(source, exchange, scope, started_at, cause)
         if self.lifecycle is not None:
+            status = CLIENT_LEFT if exchange.lost else exchange.status
+            at = started_at + seconds
             self.tell(
-                RequestFinished(
-                    source.connection_id,
-                    source.lane,
-                    status,
-                    exchange.sent_bytes,
-                    now - started_at,
-                    now,
-                )
+                RequestFinished(source.connection_id, source.lane, status, sent_bytes, seconds, at)
             )
 
     def count_refusal(self, status: int) -> None:

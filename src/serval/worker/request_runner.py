@@ -97,7 +97,8 @@ class RequestRunner(Wire):
             service.renew_date()
         if service.observed:
             self._started_at = time.monotonic()
-            service.journal.request_started(self, scope)
+            if service.journal.lifecycle is not None:
+                service.journal.request_started(self, scope)
         if self._ending:
             self._last_request_is_known()
             if self._eof:

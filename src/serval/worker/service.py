@@ -291,6 +291,7 @@ class Service:
     def measure(self) -> None:
         """Count from now on what the admin endpoint tells."""
         self.tally.measure()
+        self.journal.choose_finisher()
         self.observed = True
 
 

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
+from serval.access_log import CLIENT_LEFT
 from serval.asgi.disconnects import only_disconnects
 from serval.asgi.types import Address, Scope
 from serval.asgi.websocket import WebSocketSession
@@ -22,7 +23,6 @@ from serval.lifecycle import ConnectionClosed, Lane, RequestFinished, RequestSta
 from serval.protocols.events import RequestReceived
 from serval.protocols.frames import MessageLimits
 from serval.protocols.handshake import Offer, read_offer
-from serval.worker.journal import CLIENT_LEFT
 from serval.worker.service import Service
 from serval.worker.tls_transport import TlsTransport
 from serval.worker.websocket_clock import Due

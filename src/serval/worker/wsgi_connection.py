@@ -125,7 +125,8 @@ class WsgiConnection(PooledConnection):
         self._scope = scope
         if service.observed:
             self._started_at = time.monotonic()
-            service.journal.request_started(self, scope)
+            if service.journal.lifecycle is not None:
+                service.journal.request_started(self, scope)
         if self._ending:
             self._last_request_is_known()
         if request.complete or request.expect_continue:
