@@ -115,7 +115,15 @@ class WebSocketSession:
             if self.behind or (self._inbox.full and self.line is UP):
                 self._protocol.hold(data)
                 return b""
-            return self._take(self._protocol.receive_data(data))
+            event = self._protocol.receive_data(data)
+            if (type(event) is bytes or type(event) is str) and self._protocol.exhausted:
+                # Nearly always: one whole message, and the only one.
+                inbox = self._inbox
+                if self.phase is OPEN and not inbox.full:
+                    inbox.put(event)
+                    self.full = inbox.full
+                return b""
+            return self._take(event)
         if self.line is UP:
             self._early += data
             self.full = len(self._early) >= EARLY_BYTES
@@ -313,7 +321,10 @@ class WebSocketSession:
 
     def _data(self, message: Message) -> bytes:
         text = message.get("text")
-        if type(text) is not str or message.get("bytes") is not None:
+        data = message.get("bytes")
+        if text is None and type(data) is bytes:
+            return self._protocol.binary(data)
+        if type(text) is not str or data is not None:
             data = data_of(message)
             if isinstance(data, bytes):
                 return self._protocol.binary(data)

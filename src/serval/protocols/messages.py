@@ -11,6 +11,7 @@ from typing import Final
 from serval.errors import PeerError
 from serval.protocols.deflate import COMPRESSED_FROM_BYTES, Deflater, DeflateTerms, Inflater
 from serval.protocols.frames import (
+    BINARY_HEADS,
     CLOSE,
     FIN_BINARY,
     FIN_TEXT,
@@ -45,6 +46,9 @@ class MessageStream:
     Args:
         limits: What one message may cost.
         deflate: The terms of permessage-deflate, where it was agreed.
+
+    Attributes:
+        exhausted: The event that was returned last was also all there was.
     """
 
     __slots__ = (
@@ -56,6 +60,7 @@ class MessageStream:
         "_max_bytes",
         "_plain",
         "_taken",
+        "exhausted",
     )
 
     def __init__(self, limits: MessageLimits, deflate: DeflateTerms | None = None) -> None:
@@ -67,6 +72,7 @@ class MessageStream:
         self._data = b""
         self._at = 0
         self._plain = True  # at the border of two messages, nothing is left with wsproto
+        self.exhausted = True
 
     def receive_data(self, data: bytes) -> Event | None:
         """Take bytes from the peer, and return the next event, as `next_event` does.
@@ -79,6 +85,7 @@ class MessageStream:
             if event is not None:
                 if self._at < len(data):
                     self._data = data
+                    self.exhausted = False
                 else:
                     self._at = 0
                 return event
@@ -89,6 +96,7 @@ class MessageStream:
         """Take bytes from the peer, and leave them for a later `next_event`."""
         if self._checked.ended:
             return
+        self.exhausted = False
         if self._plain:
             self._data = self._data[self._at :] + data if self._data else data
             self._at = 0
@@ -103,6 +111,7 @@ class MessageStream:
             if self._at == len(data):
                 self._data = b""
                 self._at = 0
+                self.exhausted = True
                 return None
             event = self._whole_frame(data, self._at)
             if event is not None:
@@ -142,13 +151,12 @@ class MessageStream:
                 return None
             self._at = end
             return text
-        return self._other_frame(first, bytes(payload), end)
-
-    def _other_frame(self, first: int, payload: bytes, end: int) -> Event | None:
-        """What a whole frame that is not plain text holds."""
         if first == FIN_BINARY:
             self._at = end
-            return payload
+            return bytes(payload)
+        return self._control_or_compressed(first, bytes(payload), end)
+
+    def _control_or_compressed(self, first: int, payload: bytes, end: int) -> Event | None:
         if first & 0x08:
             if len(payload) > 125:
                 return None
@@ -185,6 +193,8 @@ class MessageStream:
 
     def binary(self, data: bytes) -> bytes:
         """A binary message."""
+        if self._deflater is None and len(data) < 126:
+            return BINARY_HEADS[len(data)] + data
         return self._message(FIN_BINARY, data)
 
     def _message(self, first_byte: int, payload: bytes) -> bytes:
