@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from serval.asgi.types import Scope
 from serval.errors import ConfigError
-from serval.escaping import escape_target, escape_text, escape_value
+from serval.escaping import escape_target, escape_text, escape_value, given_id
 
 # Longer values are cut, so that a line fits into one atomic write to a pipe (PIPE_BUF, 4096).
 _VALUE_CHARACTERS: Final = 512
@@ -184,7 +184,7 @@ def fields(entry: Entry) -> dict[str, str | int | float]:
         "user_agent": _request_header(entry, b"user-agent"),
         "referer": _request_header(entry, b"referer"),
     }
-    if request_id := _request_header(entry, b"x-request-id"):
+    if request_id := given_id(entry.scope) or _request_header(entry, b"x-request-id"):
         found["request_id"] = request_id
     if entry.cause:
         found["cause"] = escape_text(entry.cause)

@@ -12,6 +12,7 @@ _IN_TARGETS: Final = {code: f"%{code:02X}" for code in range(256) if code not in
 _IN_VALUES: Final = {
     code: f"\\x{code:02x}" for code in range(256) if code not in _PLAIN - {ord("\\")}
 }
+_ID_CHARACTERS: Final = 200
 
 
 def escape_target(target: bytes) -> str:
@@ -54,8 +55,15 @@ def _cut(text: str, limit: int) -> str:
 
 
 def request_text(scope: Scope | None) -> str:
-    """A request in a few words: `GET '/path'`."""
+    """A request in a few words: `GET '/path'`, or `GET '/path' [id]` where it was given one."""
     if not scope:
         return "no request"
     method = "WebSocket" if scope.get("type") == "websocket" else str(scope.get("method", "?"))
-    return f"{escape_text(method)} {scope.get('path', '?')!a}"
+    given = given_id(scope)
+    return f"{escape_text(method)} {scope.get('path', '?')!a}{given and f' [{given}]'}"
+
+
+def given_id(scope: Scope) -> str:
+    """What whoever handed a request over calls it in logs, or nothing."""
+    own = (scope.get("extensions") or {}).get("serval") or {}
+    return escape_text(own.get("request_id", ""), limit=_ID_CHARACTERS)

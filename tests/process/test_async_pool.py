@@ -212,6 +212,22 @@ def test_a_handoff_is_kept_as_its_headers_say(
         assert client.read().closes is closes
 
 
+def test_a_request_is_called_in_logs_what_the_handoff_calls_it(
+    loop_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["extensions"]["serval"]["request_id"])
+        raise ValueError("no")
+
+    with embedding(app, loop_name) as embedder:
+        assert embedder.stream("/broken").read().status == 500
+
+    assert seen == ["id-1"]
+    assert "GET '/broken' [id-1]" in caplog.text
+
+
 def test_a_minimal_scope_will_do(loop_name: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await answer(send, scope["path"].encode())

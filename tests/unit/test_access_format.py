@@ -316,6 +316,14 @@ def test_a_request_id_that_the_client_or_proxy_sent_is_a_field() -> None:
     assert fields(entry)["request_id"] == r"7f\x0d\x0a1"
 
 
+def test_a_request_id_from_a_handoff_comes_before_a_clients() -> None:
+    entry = an_entry()
+    entry.scope["headers"] = [(b"x-request-id", b"theirs")]
+    entry.scope["extensions"] = {"serval": {"request_id": "ours"}}
+
+    assert fields(entry)["request_id"] == "ours"
+
+
 # -- the choice of a format --------------------------------------------------------------------
 
 

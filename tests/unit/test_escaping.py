@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serval.escaping import escape_target, escape_text, escape_value
+from serval.escaping import escape_target, escape_text, escape_value, request_text
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,13 @@ def test_a_cut_value_is_the_beginning_of_the_whole_one_and_ends_between_escapes(
 
 def test_text_beyond_ascii_appears_as_its_utf_8_bytes_and_a_lone_surrogate_by_name() -> None:
     assert escape_text("ü\ud800") == r"\xc3\xbc\x5cud800"
+
+
+def test_a_request_is_named_in_a_few_words_and_by_what_it_is_called() -> None:
+    scope = {"type": "http", "method": "GET", "path": "/ü"}
+    called = {**scope, "extensions": {"serval": {"request_id": "7f\n1"}}}
+
+    assert request_text(None) == "no request"
+    assert request_text(scope) == r"GET '/\xfc'"
+    assert request_text(called) == r"GET '/\xfc' [7f\x0a1]"
+    assert request_text({"type": "websocket", "path": "/chat"}) == "WebSocket '/chat'"

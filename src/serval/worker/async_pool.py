@@ -30,6 +30,7 @@ from serval.worker.handoffs import (
     StreamingHandoff,
     WebSocketHandoff,
     request_of,
+    scope_of,
 )
 from serval.worker.loops import loop_factory
 from serval.worker.service import Service
@@ -239,7 +240,7 @@ class AsyncPool:
 
     async def _handle_streaming_handoff(self, handoff: StreamingHandoff, arrival: Arrival) -> None:
         """Call the application for a request that has been parsed; returns when it has answered."""
-        scope = self._with_state(handoff.scope)
+        scope = self._with_state(scope_of(handoff))
         request = request_of(handoff)
 
         def begin(connection: TransportConnection) -> None:

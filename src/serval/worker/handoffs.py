@@ -19,7 +19,8 @@ class StreamingHandoff:
         conn: The connection; it belongs to the pool from now on.
         scope: The request's scope; the pool adds its own lifespan state.
         body: The whole request body.
-        request_id: An identifier for logs, if there is one.
+        request_id: What logs shall call the request, if anything.  The application finds it as
+            `scope["extensions"]["serval"]["request_id"]`.
     """
 
     conn: socket.socket
@@ -62,6 +63,16 @@ class ConnectionHandoff:
 
 
 HandoffRequest: TypeAlias = StreamingHandoff | WebSocketHandoff | ConnectionHandoff
+
+
+def scope_of(handoff: StreamingHandoff) -> Scope:
+    """The scope of a request, with the name that it was given."""
+    scope = handoff.scope
+    if not handoff.request_id:
+        return scope
+    extensions = scope.get("extensions") or {}
+    own = {**extensions.get("serval", {}), "request_id": handoff.request_id}
+    return {**scope, "extensions": {**extensions, "serval": own}}
 
 
 def request_of(handoff: StreamingHandoff) -> RequestReceived:

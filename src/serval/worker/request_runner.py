@@ -13,6 +13,7 @@ from typing import Final
 from serval.asgi.exchange import Exchange
 from serval.asgi.http_messages import Phase
 from serval.asgi.types import Address, Scope
+from serval.escaping import request_text
 from serval.protocols.events import RequestReceived
 from serval.protocols.response_framing import Framing
 from serval.worker.service import Service
@@ -130,9 +131,9 @@ class RequestRunner(Wire):
         if error is not None and error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next  # without our own frame
         if ending.excused:
-            logger.info("%s: %s %a: %a", ending.fault, scope["method"], scope["path"], error)
+            logger.info("%s: %s: %a", ending.fault, request_text(scope), error)
         else:
-            logger.error("%s: %s %a", ending.fault, scope["method"], scope["path"], exc_info=error)
+            logger.error("%s: %s", ending.fault, request_text(scope), exc_info=error)
 
     # The lane of the running exchange.
 
