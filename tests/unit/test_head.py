@@ -2,10 +2,11 @@
 
 import pytest
 
+from serval.asgi.scope import http_scope, scope_template
 from serval.protocols import head
 from serval.protocols.events import RequestReceived
 from serval.protocols.framing import Framing
-from serval.protocols.head import completed, plain_request, request_of
+from serval.protocols.head import completed, request_of
 
 END = b"\r\n\r\n"
 
@@ -14,11 +15,16 @@ def plain_head(lines: bytes) -> RequestReceived | None:
     return head.plain_head(lines + END)
 
 
+def plain_request(data: bytes) -> RequestReceived | None:
+    return head.plain_request(data, 8192, 1000)
+
+
 @pytest.fixture(autouse=True)
 def _cold_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cache in ("_blocks", "_framings", "_names", "_requests"):
+    for cache in ("_blocks", "_framings", "_heads"):
         monkeypatch.setattr(head, cache, {})
     monkeypatch.setattr(head, "_seen", set())
+    head._fields.clear()
 
 
 def test_a_plain_head_is_read_without_h11() -> None:
@@ -85,16 +91,16 @@ def test_the_fast_path_gives_way_to_whatever_is_not_plain(lines: bytes) -> None:
     assert plain_head(lines) is None
 
 
-def test_equal_heads_have_headers_of_their_own() -> None:
+def test_equal_heads_give_scopes_with_headers_of_their_own() -> None:
     lines = b"GET / HTTP/1.1\r\nHost: x"
-    first, second = plain_head(lines), plain_head(lines)
-    assert first is not None
-    assert second is not None
+    template = scope_template(server=None, scheme="http", root_path="", lane="sync")
 
-    first.headers.append((b"added", b"by an application"))
-
-    assert second.headers == [(b"host", b"x")]
-    assert plain_head(lines) == second
+    for _ in range(4):
+        request = plain_head(lines)
+        assert request is not None
+        headers = http_scope(template, None, request, {})["headers"]
+        assert headers == [(b"host", b"x")]
+        headers.append((b"added", b"by an application"))
 
 
 def test_a_remembered_line_counts_in_another_head() -> None:
@@ -109,7 +115,7 @@ def test_credentials_are_not_remembered() -> None:
     for name in 2 * (b"Cookie", b"Authorization", b"Proxy-Authorization"):
         assert plain_head(b"GET / HTTP/1.1\r\nHost: x\r\n" + name + b": secret") is not None
 
-    remembered = [*head._names, *head._blocks, *head._framings]
+    remembered = [*head._fields, *head._blocks, *head._framings]
 
     assert not any(b"secret" in key for key in remembered)
 
@@ -120,7 +126,7 @@ def test_the_caches_are_emptied_when_they_are_full() -> None:
         assert plain_head(lines) is not None
         assert plain_head(lines) is not None
 
-    assert 0 < len(head._names) <= 1024
+    assert 0 < len(head._fields) <= 1024
     assert 0 < len(head._framings) <= 256
     assert 0 < len(head._blocks) <= 128
     assert 0 < len(head._seen) <= 4096
@@ -132,7 +138,7 @@ def test_what_is_long_is_not_remembered() -> None:
     for _ in range(2):
         assert plain_head(b"GET / HTTP/1.1\r\nHost: " + long + b"\r\nX" + long + b":") is not None
 
-    assert set(head._names) == {b"Host"}
+    assert not head._fields
     assert not head._framings
     assert not head._blocks
 
@@ -183,7 +189,7 @@ def test_a_request_that_is_private_is_not_kept(lines: bytes) -> None:
     for _ in range(4):
         assert plain_request(lines + END) is not None
 
-    assert not head._requests
+    assert not head._heads
 
 
 @pytest.mark.parametrize(
@@ -194,6 +200,10 @@ def test_a_request_that_is_private_is_not_kept(lines: bytes) -> None:
         b"GET / HTTP/1.0\r\nHost: x" + END,
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close" + END,
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3" + END,
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3" + END + b"ab",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3" + END + b"abcd",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001" + END + 1001 * b"a",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + 8192 * b"a" + END,
         b"GET / HTTP/1.1\r\nHost: x" + END + END,
         b"GET / HTTP/1.1\r\nHost: x\r\n",
         b"\r\n",
@@ -204,9 +214,20 @@ def test_what_is_more_or_less_than_a_plain_request_is_left_to_others(data: bytes
         assert plain_request(data) is None
 
 
+def test_a_body_that_came_along_is_part_of_its_request() -> None:
+    data = b"POST /?a HTTP/1.1\r\nHost: x\r\nContent-Length: 3" + END + b"abc"
+
+    for _ in range(4):
+        request = plain_request(data)
+
+        assert request is not None
+        assert (request.complete, request.content_length, request.body) == (True, 3, b"abc")
+    assert not head._heads
+
+
 def test_the_memory_of_whole_requests_is_bounded() -> None:
-    for number in range(3 * head._REQUEST_COUNT):
+    for number in range(3 * head._HEAD_COUNT):
         for _ in range(3):
             assert plain_request(b"GET /%d HTTP/1.1\r\nHost: x" % number + END) is not None
 
-    assert 0 < len(head._requests) <= head._REQUEST_COUNT
+    assert 0 < len(head._heads) <= head._HEAD_COUNT

@@ -88,14 +88,16 @@ class Exchange(RequestSide):
         self.request = request
         self._lane = lane
         self.defaults = defaults
-        if not plain:
+        if plain:
+            if request.content_length:
+                self.received_bytes = request.content_length
+        else:
             self._read(request)
             self.keep_alive = request.keep_alive
             self._plain = (
                 request.complete
-                and request.keep_alive
-                and request.http_version == "1.1"
                 and request.method != b"HEAD"
+                and (request.http_version == "1.1" or not request.keep_alive)
             )
 
     async def send(self, message: Message) -> None:
@@ -143,11 +145,16 @@ class Exchange(RequestSide):
         if self.phase is _HEAD_HELD:
             head = self._head
             lane = self._lane
-            if self._plain and not more and head.plain_bytes == len(body) and lane.keep_alive:
+            if self._plain and not more and head.plain_bytes == len(body):
                 # The plain case: the whole response at once, in one buffer.
                 self.sent_bytes = len(body)
                 self.phase = _DONE
-                lane.queue(head.start + self.defaults.ends[head.own] + body)
+                end = self.defaults.ends[head.own]
+                if lane.keep_alive and self.keep_alive:
+                    lane.queue(head.start + end + body)
+                else:
+                    self.keep_alive = False
+                    lane.queue(head.start + CLOSE + end + body)
                 if not lane.corked:
                     lane.response_done()
                 return

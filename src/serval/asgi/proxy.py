@@ -7,6 +7,7 @@ request without such headers costs one look at its header names.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 from serval.asgi.forwarded import forwarded_hops
@@ -16,6 +17,11 @@ from serval.net.trust import Node, TrustList, parse_node
 from serval.protocols.events import Headers
 
 Amend: TypeAlias = Callable[[Scope], None]
+
+# Hosts that are remembered; clients can be many, so it is begun anew when full.
+_HOSTS_COUNT: Final = 1024
+
+_name: Final = itemgetter(0)
 
 # What forwarding headers there are: those we can believe, and those that applications look at.
 CLAIMS: Final = frozenset(
@@ -72,10 +78,11 @@ class _Claims:
 class Proxies:
     """The proxies before a server, as its connections ask about them."""
 
-    __slots__ = ("_amend_other", "_amend_trusted", "_rules")
+    __slots__ = ("_amend_other", "_amend_trusted", "_hosts", "_rules")
 
     def __init__(self, rules: ProxyRules) -> None:
         self._rules = rules
+        self._hosts: dict[str, bool] = {}  # those that connected before -> whether trusted
         # Bound once, not for each of many connections.
         self._amend_trusted: Amend = self._believe
         self._amend_other: Amend | None = None
@@ -92,16 +99,26 @@ class Proxies:
     def amend_for(self, peer: Address | None) -> Amend | None:
         """What to do with the scopes of a peer's requests, or None where there is nothing to do."""
         rules = self._rules
-        if rules.headers and (rules.hops or rules.trust.has_peer(peer)):
+        if rules.headers and (rules.hops or self._is_trusted(peer)):
             return self._amend_trusted
         return self._amend_other
+
+    def _is_trusted(self, peer: Address | None) -> bool:
+        if peer is None or peer[1] is None:
+            return self._rules.trust.has_peer(peer)
+        is_trusted = self._hosts.get(peer[0])
+        if is_trusted is None:
+            if len(self._hosts) >= _HOSTS_COUNT:
+                self._hosts.clear()
+            is_trusted = self._hosts[peer[0]] = self._rules.trust.has_peer(peer)
+        return is_trusted
 
     def _mount(self, scope: Scope) -> None:
         scope["root_path"] = self._rules.root_path
 
     def _strip(self, scope: Scope) -> None:
         headers: Headers = scope["headers"]
-        if not CLAIMS.isdisjoint([name for name, _ in headers]):
+        if not CLAIMS.isdisjoint(map(_name, headers)):
             scope["headers"] = [field for field in headers if field[0] not in CLAIMS]
         if self._rules.path_is_whole:
             self._mount(scope)
@@ -111,7 +128,7 @@ class Proxies:
         if rules.path_is_whole:
             self._mount(scope)
         headers: Headers = scope["headers"]
-        if rules.headers.isdisjoint([name for name, _ in headers]):
+        if rules.headers.isdisjoint(map(_name, headers)):  # in C: it is asked of every request
             return
         claims = self._claims(headers)
         if claims.node is not None:

@@ -37,8 +37,10 @@ FAREWELL_COUNT: Final = 1000
 # Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
 _DONE: Final = Phase.DONE
 _LOST: Final = Phase.LOST
+_BROKEN: Final = Phase.BROKEN
 _COMPLETE: Final = Input.COMPLETE
 _ARRIVING: Final = Input.ARRIVING
+_DELIVERED: Final = Input.DELIVERED
 _PRESENT: Final = Peer.PRESENT
 
 
@@ -69,11 +71,12 @@ class RequestSide:
     async def receive(self) -> Message:
         """The next message for the application; waits where there is none."""
         while True:
-            if self._told or self._is_over:
-                self._told = self._told or self.phase is _LOST
+            phase = self.phase
+            if phase is _DONE or phase is _LOST or phase is _BROKEN or self._told:
+                self._told = self._told or phase is _LOST
                 return self._farewell()
             if self.input is _COMPLETE:
-                self.input = Input.DELIVERED
+                self.input = _DELIVERED
                 return {"type": "http.request", "body": self._take_body(), "more_body": False}
             if self._chunks:
                 body = self._take_body()
@@ -136,7 +139,7 @@ class RequestSide:
     @property
     def _is_over(self) -> bool:
         phase = self.phase
-        return phase is _DONE or phase is _LOST or phase is Phase.BROKEN
+        return phase is _DONE or phase is _LOST or phase is _BROKEN
 
     def _farewell(self) -> Message:
         """Say that nothing more comes; an application that asks for ever would not let others run.

@@ -21,6 +21,7 @@ from serval.protocols.events import (
 from serval.protocols.framing import framing_of
 from serval.protocols.head import (
     completed,
+    known_head,
     plain_head,
     plain_request,
     request_of,
@@ -207,15 +208,14 @@ class H1Protocol:
         """Take bytes from the peer; the shortest way for a connection between two requests.
 
         Returns:
-            The request, if the bytes are just one: plain, HTTP/1.1, kept alive, not HEAD, without
-            a body.  Else None, and `next_event` tells what they are.
+            The request, if the bytes are just one: plain, HTTP/1.1, kept alive, not HEAD, and
+            complete.  Else None, and `next_event` tells what they are.
         """
-        size = len(data)
-        if self._phase is _HEAD and not self._data and size <= self._plain_bytes:
-            request = plain_request(data)
+        if self._phase is _HEAD and not self._data:
+            request = plain_request(data, self._plain_bytes, self._max_body_bytes)
             if request is not None and len(request[2]) <= self._limits.count:
-                self._length = 0
-                self._origin += size
+                self._length = request[7] or 0
+                self._origin += len(data)
                 self._phase = _ENDED
                 return request
         self.receive_data(data)
@@ -233,7 +233,7 @@ class H1Protocol:
                 end = data.find(b"\r\n\r\n", start)
                 if 0 < end - start <= self._plain_bytes:
                     head = data[start : end + 4]
-                    request = plain_head(head if type(head) is bytes else bytes(head))
+                    request = known_head(head if type(head) is bytes else bytes(head))
                     if request is not None and len(request.headers) <= self._limits.count:
                         return self._begin(request, end + 4)
             return self._advance()

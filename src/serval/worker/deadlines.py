@@ -5,15 +5,18 @@ starting, stopping and finding cost a dictionary operation each, however many co
 """
 
 from collections.abc import Iterator
-from enum import Enum, auto
+from enum import IntEnum, auto
 from itertools import takewhile
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
 
-class Wait(Enum):
-    """What a connection may wait for, and for how long the configuration lets it."""
+class Wait(IntEnum):
+    """What a connection may wait for, and for how long the configuration lets it.
+
+    Integers since they are keys: hashing another enum's members is a function in Python.
+    """
 
     HANDSHAKE = auto()  # the end of a TLS handshake, from accept on
     HEAD = auto()  # the rest of a request head, from accept or from its first byte
