@@ -180,12 +180,26 @@ class AsgiConnection(PooledConnection):
         # Whatever the application says from here on must not reach a connection that another
         # thread may have by then.
         exchange.part()
+        event, self._writable = self._writable, None
+        if event is not None:
+            event.set()  # by the thread whose loop waits for it, as long as that has the connection
         steps, service = self._steps, self.service
         if steps is not None:
             # Under a timeout the application runs in a task of its own, whose steps nobody sees.
             is_seen = type(service.app) is not RequestTimeout
             seconds = steps.longest_yet_seconds if is_seen else steps.seconds
             self.seat.roster.paces.note(self.shape, seconds)
+
+    async def writable(self) -> None:
+        """Wait until the peer has read what was written, is gone, or has all of the response.
+
+        For the rest of that, the application need not wait, and another thread may see to it.
+        """
+        exchange = self.exchange
+        while self.congested and self.exchange is exchange:
+            if self._writable is None:
+                self._writable = asyncio.Event()
+            await self._writable.wait()
 
     # The end.
 
