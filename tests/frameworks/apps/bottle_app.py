@@ -4,12 +4,13 @@
 # Bottle ships no types: what is imported from it is Any.
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bottle import Bottle, redirect, request, response, static_file
+
+from frameworks.apps.meeting import meet
 
 app = Bottle()
 
@@ -53,9 +54,9 @@ def error() -> str:
     raise ValueError("on purpose")
 
 
-def slow() -> str:
-    time.sleep(0.3)
-    return "slow"
+def meeting() -> str:
+    meet()
+    return "met"
 
 
 ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
@@ -67,7 +68,7 @@ ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("GET", "/redirect", away),
     ("GET", "/cookies", cookies),
     ("GET", "/error", error),
-    ("GET", "/slow", slow),
+    ("GET", "/meeting", meeting),
 ]
 
 for method, path, view in ROUTES:

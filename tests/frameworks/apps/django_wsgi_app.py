@@ -4,7 +4,6 @@
 # Django ships no types: what is imported from it is Any.
 
 import hashlib
-import time
 from collections.abc import Iterator
 
 import django
@@ -19,6 +18,8 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.urls import path
+
+from frameworks.apps.meeting import meet
 
 settings.configure(
     SECRET_KEY="for tests only",
@@ -71,9 +72,9 @@ def error(request: HttpRequest) -> HttpResponse:
     raise ValueError("on purpose")
 
 
-def slow(request: HttpRequest) -> HttpResponse:
-    time.sleep(0.3)
-    return HttpResponse("slow")
+def meeting(request: HttpRequest) -> HttpResponse:
+    meet()
+    return HttpResponse("met")
 
 
 urlpatterns = [
@@ -85,7 +86,7 @@ urlpatterns = [
     path("redirect", away),
     path("cookies", cookies),
     path("error", error),
-    path("slow", slow),
+    path("meeting", meeting),
 ]
 
 app = get_wsgi_application()

@@ -1,12 +1,13 @@
 """The common routes of the WSGI frameworks, in Falcon."""
 
 import hashlib
-import time
 from pathlib import Path
 from typing import Any
 
 import falcon
 from falcon import Request, Response
+
+from frameworks.apps.meeting import meet
 
 PATH = Path(__file__)
 
@@ -60,10 +61,10 @@ class Error:
         raise ValueError("on purpose")
 
 
-class Slow:
+class Meeting:
     def on_get(self, req: Request, resp: Response) -> None:
-        time.sleep(0.3)
-        resp.text = "slow"
+        meet()
+        resp.text = "met"
 
 
 app = falcon.App()
@@ -75,4 +76,4 @@ app.add_route("/file", File())
 app.add_route("/redirect", Redirect())
 app.add_route("/cookies", Cookies())
 app.add_route("/error", Error())
-app.add_route("/slow", Slow())
+app.add_route("/meeting", Meeting())

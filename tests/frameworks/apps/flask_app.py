@@ -1,11 +1,12 @@
 """The common routes of the WSGI frameworks, in Flask."""
 
 import hashlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask, Response, jsonify, make_response, redirect, request, send_file
+
+from frameworks.apps.meeting import meet
 
 app = Flask(__name__)
 
@@ -58,7 +59,7 @@ def error() -> str:
     raise ValueError("on purpose")
 
 
-@app.get("/slow")
-def slow() -> str:
-    time.sleep(0.3)
-    return "slow"
+@app.get("/meeting")
+def meeting() -> str:
+    meet()
+    return "met"

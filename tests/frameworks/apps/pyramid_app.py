@@ -4,13 +4,14 @@
 # Pyramid ships no types: what is imported from it is Any.
 
 import hashlib
-import time
 from typing import Any
 
 from pyramid.config import Configurator
 from pyramid.httpexceptions import HTTPFound
 from pyramid.request import Request
 from pyramid.response import FileResponse, Response
+
+from frameworks.apps.meeting import meet
 
 
 def hello(request: Request) -> dict[str, Any]:
@@ -52,9 +53,9 @@ def error(request: Request) -> Response:
     raise ValueError("on purpose")
 
 
-def slow(request: Request) -> Response:
-    time.sleep(0.3)
-    return Response("slow")
+def meeting(request: Request) -> Response:
+    meet()
+    return Response("met")
 
 
 VIEWS = {
@@ -66,7 +67,7 @@ VIEWS = {
     "/redirect": (away, None),
     "/cookies": (cookies, None),
     "/error": (error, None),
-    "/slow": (slow, None),
+    "/meeting": (meeting, None),
 }
 
 
