@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import select
 import signal
 import socket
 import threading
@@ -193,15 +194,14 @@ def test_a_body_over_the_limit_is_refused() -> None:
 
 
 def test_a_slow_body_is_given_up_and_takes_no_thread() -> None:
-    options = ("--timeout-body-idle", "1", "--threads", "2")
+    options = ("--timeout-body-idle", "2", "--threads", "2")
     head = b"POST /digest HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     with serving("process.wsgi_app:app", *options) as (program, address):
         slow = [socket.create_connection(address, timeout=20) for _ in range(8)]
         for client in slow:
             client.sendall(head + b"x" * 100)
-        began_at = time.monotonic()
         assert ask(address)[1] == b"hello"
-        assert time.monotonic() - began_at < 0.5
+        assert select.select(slow, [], [], 0)[0] == []  # not after they were given up
         for client in slow:
             assert read_all(client).startswith(b"HTTP/1.1 408 ")
             client.close()
@@ -416,9 +416,8 @@ def test_idle_connections_take_no_thread() -> None:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         for client in idle:
             assert client.recv(1000).endswith(b"hello")
-        began_at = time.monotonic()
+
         assert ask(address)[1] == b"hello"
-        assert time.monotonic() - began_at < 0.5
         for client in idle:
             client.close()
         assert program.stop() == ExitStatus.OK, program.text
@@ -520,11 +519,11 @@ def test_without_threads_a_blocking_handler_freezes_the_rest() -> None:
 def test_requests_that_merely_wait_need_no_thread_each() -> None:
     with serving("process.threaded_app:app", "--threads", "2") as (program, address):
         began_at = time.monotonic()
-        with ThreadPoolExecutor(20) as clients:
-            bodies = list(clients.map(lambda _: ask(address, "/wait")[1], range(20)))
+        with ThreadPoolExecutor(40) as clients:
+            bodies = list(clients.map(lambda _: ask(address, "/wait")[1], range(40)))
 
-        assert bodies == [b"hello"] * 20
-        assert time.monotonic() - began_at < 1.4
+        assert bodies == [b"hello"] * 40
+        assert time.monotonic() - began_at < 5  # two after two, they would take ten
         assert program.stop() == ExitStatus.OK
 
 
