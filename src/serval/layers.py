@@ -184,7 +184,8 @@ def _said(by_name: Mapping[str, Option], layer: Sequence[Given]) -> dict[str, tu
             continue
         before, before_origin = said[name]
         if isinstance(before, tuple) and isinstance(value, tuple):
-            said[name] = ((*before, *value), f"{before_origin}, {origin}")
+            origins = dict.fromkeys((*before_origin.split(", "), origin))
+            said[name] = ((*before, *value), ", ".join(origins))
         elif before != value:
             raise ConfigError(f"{origin} contradicts {before_origin}: both set {name}; give one")
     return said

@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Final
 
 from serval.config import ServerConfig
-from serval.options import Option, options_of, render
+from serval.options import Group, Option, options_of, render
 from serval.version import __version__
 
 # What stands for a secret, of whatever length.
@@ -16,10 +16,12 @@ SECRET: Final = "********"  # noqa: S105 - no password: what stands in place of 
 
 
 def settings_table(config: ServerConfig) -> str:
-    """A line for each setting: name, value, origin."""
+    """A line for each setting, in the order of `--help`: name, value, origin."""
+    headings = list(Group)
+    settings = sorted(options_of(ServerConfig), key=lambda one: headings.index(one.group))
     rows = [
         (one.name, _shown(one, getattr(config, one.name)), config.origin(one.name))
-        for one in options_of(ServerConfig)
+        for one in settings
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(

@@ -77,11 +77,12 @@ def test_a_list_in_a_variable_is_parted_at_its_separator() -> None:
 
 
 def test_items_of_a_list_add_up_within_a_source_and_replace_those_of_a_weaker_one() -> None:
-    flags = [Given("bind", ":80", "--bind"), Given("bind", "unix:x", "--uds")]
+    given = [("--bind", ":80"), ("--uds", "unix:x"), ("--bind", ":81")]
+    flags = [Given("bind", value, flag) for flag, value in given]
     file = Table("serval.toml", {"bind": [":1"]})
 
     assert load(Sources(flags=flags, file=file)) == (
-        {"bind": (":80", "unix:x")},
+        {"bind": (":80", "unix:x", ":81")},
         {"bind": "--bind, --uds"},
     )
 

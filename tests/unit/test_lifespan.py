@@ -21,8 +21,15 @@ def a_lifespan(
     *,
     startup_seconds: float = 5,
     shutdown_seconds: float = 5,
+    is_first: bool = True,
 ) -> Lifespan:
-    return Lifespan(app, mode, startup_seconds=startup_seconds, shutdown_seconds=shutdown_seconds)
+    return Lifespan(
+        app,
+        mode,
+        startup_seconds=startup_seconds,
+        shutdown_seconds=shutdown_seconds,
+        is_first=is_first,
+    )
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -186,6 +193,17 @@ def test_an_exception_before_the_first_receive_means_unsupported_in_mode_auto(
     [record] = caplog.records
     assert record.levelname == "INFO"
     assert "does not support lifespan (KeyError: 'unknown scope type')" in record.getMessage()
+
+
+def test_that_lifespan_is_unsupported_is_said_by_the_first_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        await a_lifespan(refuses_the_scope, is_first=False).startup()
+
+    with caplog.at_level(logging.INFO, logger="serval.error"):
+        run(main())
+    assert caplog.records == []
 
 
 def test_an_exception_before_the_first_receive_is_fatal_in_mode_on() -> None:

@@ -17,6 +17,7 @@ def test_the_table_has_name_value_and_origin_of_each_setting() -> None:
     assert ["timeout_startup", "2m", "--timeout-startup"] in rows
     assert ["port", "8000", "default"] in rows
     assert ["root_path", '""', "default"] in rows
+    assert [rows[0][0], rows[-1][0]] == ["app", "use_colors"]
 
 
 def test_the_version_names_everything_that_a_report_of_a_fault_needs() -> None:

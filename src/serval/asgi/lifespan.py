@@ -7,6 +7,7 @@ raises, and the worker maps the exception to an exit status.
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Final, Literal, TypeAlias
@@ -91,13 +92,20 @@ class Lifespan:
         startup_seconds: float,
         shutdown_seconds: float,
         extensions: Mapping[str, object] | None = None,
+        is_first: bool = True,
     ) -> None:
-        """Both limits are seconds; a startup of 0 has no limit."""
+        """Both limits are seconds; a startup of 0 has no limit.
+
+        Args:
+            is_first: Others, in other threads and processes, will find what this finds; they need
+                not say so.
+        """
         self._extensions = dict(extensions or {})
         self.state: dict[str, Any] = {}
         self.context = contextvars.copy_context()
         self._app = app
         self._mode: Final = mode
+        self._remark_level = logging.INFO if is_first else logging.DEBUG
         self._startup_seconds = startup_seconds
         self._shutdown_seconds = shutdown_seconds
         self._phase = Phase.UNASKED
@@ -176,7 +184,8 @@ class Lifespan:
         unsupported = self._phase is Phase.UNASKED or (self._phase is Phase.STARTING and not error)
         if self._mode == "auto" and unsupported:
             why = f"{type(error).__name__}: {error}" if error else "it returned without an answer"
-            error_log.info("the application does not support lifespan (%s)", why)
+            text = "the application does not support lifespan (%s)"
+            error_log.log(self._remark_level, text, why)
             return
         raise LifespanError(self._story("startup", error)) from error
 

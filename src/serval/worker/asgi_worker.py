@@ -129,6 +129,7 @@ class AsgiThread(PoolThread):
             startup_seconds=config.timeout_startup,
             shutdown_seconds=config.timeout_lifespan_shutdown,
             extensions={"serval": {"draining": front.farewell}},
+            is_first=False,
         )
 
     @property

@@ -73,6 +73,7 @@ class Serving:
             startup_seconds=config.timeout_startup,
             shutdown_seconds=config.timeout_lifespan_shutdown,
             extensions={"serval": {"draining": service.farewell}},
+            is_first=slot is None or slot.index == 0,
         )
         # What has started and is to be shut down, the last first.
         self._started: list[Lanes | Lifespan] = []
