@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from serval.asgi.exchange import Exchange
+from serval.asgi.lane import OpenFile
 from serval.protocols.events import Headers, RequestReceived
 from serval.protocols.response import ResponseDefaults
 
@@ -17,6 +18,35 @@ class Pause:
         yield
 
 
+class FakeFile:
+    """A file in memory, with what the lane needs of one."""
+
+    def __init__(self, data: bytes, position: int = 0) -> None:
+        self.fd = -1
+        self.data = data
+        self.size_bytes = len(data)
+        self.position = position
+        self.is_closed = False
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def is_at_hand(self, offset: int, count: int) -> bool:
+        return True
+
+    async def fetch(self, offset: int, count: int) -> None:
+        """It is all here."""
+
+    async def read(self, offset: int, count: int) -> bytes:
+        return self.data[offset : offset + count]
+
+    def leave_at(self, position: int) -> None:
+        self.position = position
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 class FakeLane:
     """Keeps what is written, and counts what is asked of it."""
 
@@ -26,6 +56,7 @@ class FakeLane:
         self.keep_alive = True
         self.done_count = self.broken_count = self.flush_count = self.wanted_count = 0
         self.faults: list[str] = []
+        self.opened: list[FakeFile] = []
         self.when_flushed: Callable[[], None] = lambda: None
 
     def queue(self, data: bytes) -> None:
@@ -41,6 +72,18 @@ class FakeLane:
 
     async def writable(self) -> None:
         await Pause()
+
+    async def open_file(self, source: Any) -> OpenFile:
+        assert isinstance(source, FakeFile)
+        await Pause()
+        self.opened.append(source)
+        return source
+
+    async def send_from(self, file: OpenFile, offset: int, count: int) -> int:
+        await Pause()
+        data = await file.read(offset, min(count, 4))
+        self.wire += data
+        return len(data)
 
     async def input_changed(self) -> None:
         await Pause()

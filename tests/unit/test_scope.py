@@ -73,6 +73,8 @@ def test_a_scope_has_every_key_of_the_specification() -> None:
         "extensions": {
             "http.response.trailers": {},
             "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.zerocopysend": {},
             "serval": {"lane": "sync"},
         },
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from serval.asgi.disconnects import only_disconnects
+from serval.asgi.file_body import FILE_MESSAGES, FilePart, is_file, send_file
 from serval.asgi.http_messages import (
     NOT_BEGUN,
     WHEN_OVER,
@@ -107,11 +108,17 @@ class Exchange(RequestSide):
             AppError: The message is malformed or out of turn.
             ClientDisconnected: The client is gone (ASGI HTTP 2.4).
         """
+        take: Callable[[Exchange, Message], None] | None
         try:
             take = _TAKE[message["type"]]
         except (KeyError, TypeError):
-            raise unknown(message, _TAKE) from None
-        take(self, message)
+            if not is_file(message):
+                raise unknown(message, (*_TAKE, *FILE_MESSAGES)) from None
+            take = None
+        if take is None:
+            await send_file(self, message)
+        else:
+            take(self, message)
         if self._lane.congested:
             await self._lane.writable()
 
@@ -258,6 +265,64 @@ class Exchange(RequestSide):
         if self.request.http_version == "1.1":
             self._lane.write(hints)
             self._lane.flush()
+
+    # Files: `send_file` puts these together.
+
+    @property
+    def lane(self) -> Lane:
+        """Where the response is sent."""
+        return self._lane
+
+    def takes_file(self, message: Message, part: FilePart) -> bool:
+        """Whether a file may come now; an error where nothing may."""
+        if self.phase is not _HEAD_HELD and (self.phase is not _STREAMING or part.is_whole):
+            self._refuse_unless_over(message)
+            return False
+        is_head = self.request.method == b"HEAD"
+        if not is_head and not self._head.bodiless:
+            return True
+        if not is_head:
+            self._lane.fault(f"a {self.status} response has no body: a file dropped")
+        self._body({"more_body": part.more})
+        return False
+
+    def file_begins(self, size: int, part: FilePart) -> int:
+        """Send what stands before a file; how much of it the framing has room for."""
+        if self.phase is _HEAD_HELD:
+            length = self._head.content_length
+            if length is not None and length > size and not part.more:
+                raise AppError(f"the file is shorter than its content-length, {length}: {size}")
+            self._lane.queue(self._framed_head(self._head, size, part.more))
+        self.phase = Phase.FILE
+        if self.framing is _LENGTH:
+            return min(size, self._left_bytes)
+        if self.framing is Framing.CHUNKED and size:
+            self._lane.queue(b"%x\r\n" % size)
+        return size
+
+    def file_sent(self, size: int) -> None:
+        """So many bytes of it are sent."""
+        self.sent_bytes += size
+        if self.framing is _LENGTH:
+            self._left_bytes -= size
+
+    def file_ends(self, part: FilePart, size: int, missing: int) -> None:
+        """Send what stands behind a file.
+
+        Args:
+            size: How long it was to be.
+            missing: How much of what there was room for could not be read.
+        """
+        if missing:
+            self._break()
+            raise AppError(f"the file became shorter while it was sent: {missing} bytes missing")
+        if self.framing is Framing.CHUNKED and size:
+            self._lane.queue(b"\r\n")
+        self.phase = _STREAMING
+        if part.more:
+            self._lane.flush()
+        else:
+            self._body_complete()
 
     def _finish(self) -> None:
         self.phase = _DONE

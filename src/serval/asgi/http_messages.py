@@ -16,6 +16,7 @@ class Phase(Enum):
     WAITING = auto()
     HEAD_HELD = auto()  # status known, nothing on the wire before the first body message
     STREAMING = auto()
+    FILE = auto()  # a file is on its way, of which nobody else may be in the middle
     TRAILERS = auto()  # the body is complete, the trailer section is not
     DONE = auto()
     BROKEN = auto()  # ended in a way that the client can see is not the end

@@ -1,6 +1,37 @@
 """What an exchange asks of the connection that it runs on, and what there is in place of one."""
 
-from typing import Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
+
+from serval.errors import ClientDisconnected
+
+
+class OpenFile(Protocol):
+    """A regular file that was opened to be sent.
+
+    Attributes:
+        fd: Its descriptor.
+        size_bytes: Its size.
+        position: Where it stood.
+    """
+
+    fd: int
+    size_bytes: int
+    position: int
+
+    def is_at_hand(self, offset: int, count: int) -> bool:
+        """Whether those bytes can be read without waiting for the disk."""
+
+    async def fetch(self, offset: int, count: int) -> None:
+        """Wait until they can."""
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """Some of those bytes; none at the end of the file."""
+
+    def leave_at(self, position: int) -> None:
+        """Let the application find it there."""
+
+    def close(self) -> None:
+        """Close it, but not the application's own."""
 
 
 class Lane(Protocol):
@@ -27,6 +58,12 @@ class Lane(Protocol):
 
     async def writable(self) -> None:
         """Wait until the peer has read enough of what was written."""
+
+    async def open_file(self, source: Any) -> OpenFile:
+        """Open what an application names: a path, a descriptor, or an object with one."""
+
+    async def send_from(self, file: OpenFile, offset: int, count: int) -> int:
+        """Send some of those bytes, after what is queued; how many, or 0 at the end of the file."""
 
     async def input_changed(self) -> None:
         """Wait until body bytes, the end or the loss of the client were told to the exchange."""
@@ -70,6 +107,14 @@ class NoLane:
         """There is nothing to wait for."""
 
     input_changed = writable
+
+    async def open_file(self, source: Any) -> NoReturn:
+        """Nobody would get it."""
+        raise ClientDisconnected("the response is over")
+
+    async def send_from(self, file: OpenFile, offset: int, count: int) -> int:
+        """Nobody gets it."""
+        return 0
 
 
 NO_LANE: Final = NoLane()

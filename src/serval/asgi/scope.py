@@ -60,6 +60,8 @@ def scope_template(
         "extensions": {
             "http.response.trailers": {},
             "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.zerocopysend": {},
             "serval": {"lane": lane, **(further or {})},
         },
     }

@@ -68,6 +68,7 @@ class TimedRequest:
         self._send = send
         self._loop = owner.service.loop
         self._sent_at = 0.0  # when the response began or went on; 0.0 before
+        self._sending_count = 0
         self._over = False
 
     async def run(self, receive: Receive) -> None:
@@ -96,8 +97,13 @@ class TimedRequest:
             raise ClientDisconnected("the request was given up")
         if self._sent_at or message["type"] == "http.response.start":
             self._sent_at = self._loop.time()
-        await self._send(message)
-        if self._sent_at:  # the wait for a slow client is not the application's
+        # A wait for a slow client is not the application's, nor the time that a file takes.
+        self._sending_count += 1
+        try:
+            await self._send(message)
+        finally:
+            self._sending_count -= 1
+        if self._sent_at:
             self._sent_at = self._loop.time()
 
     async def _ended(self, task: asyncio.Future[None]) -> bool:
@@ -112,6 +118,8 @@ class TimedRequest:
 
     def _idle_left(self) -> float:
         seconds = self._owner.idle_seconds
+        if self._sending_count:
+            return seconds or 1.0
         return self._sent_at + seconds - self._loop.time() if seconds else 1.0
 
     async def _give_up(self, task: asyncio.Future[None]) -> None:

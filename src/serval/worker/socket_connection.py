@@ -3,16 +3,21 @@
 Made and watched by `worker/sync_worker.py`.  Thread of the service's loop only.
 """
 
+import asyncio
+import errno
 import logging
+import os
 import socket
 from typing import Any, ClassVar, Final, Protocol
 
+from serval.asgi.lane import OpenFile
 from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
 from serval.protocols.events import RequestReceived
 from serval.worker.async_pool import AsyncPool
 from serval.worker.connection import HttpConnection
 from serval.worker.deadlines import Wait
+from serval.worker.files import READ_BYTES, WINDOW_BYTES
 from serval.worker.handoffs import WebSocketHandoff
 from serval.worker.poller import BROKEN, PEER_SHUT, READ, WRITE, Poller
 from serval.worker.service import Service
@@ -27,6 +32,11 @@ RECEIVE_BYTES: Final = 65_536
 JOIN_BYTES: Final = 131_072
 # The kernel's limit for one `sendmsg` (IOV_MAX).
 BUFFERS_COUNT: Final = 1024
+
+# What `sendfile` says where it is the file that it cannot send; the rest is said of the socket.
+_NOT_BY_KERNEL: Final = frozenset(
+    (errno.EINVAL, errno.EIO, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EOVERFLOW)
+)
 
 # What a connection is watched for as it begins.
 INPUT: Final = READ | PEER_SHUT
@@ -96,6 +106,8 @@ class SocketConnection(HttpConnection):
     __slots__ = ("_interest", "_sock", "_worker")
 
     lane: ClassVar[Lane] = "sync"
+    # Whether the kernel may send a file by itself.
+    _kernel_sends: ClassVar[bool] = True
     # What says that the socket is not ready.
     _not_ready: ClassVar[tuple[type[BaseException], ...]] = (BlockingIOError, InterruptedError)
 
@@ -188,6 +200,41 @@ class SocketConnection(HttpConnection):
         else:
             self._keep_rest(sent)
 
+    async def send_from(self, file: OpenFile, offset: int, count: int) -> int:
+        """Send some of those bytes; the kernel does, from its cache, unless they are few."""
+        if count <= READ_BYTES or not self._kernel_sends:
+            return await super().send_from(file, offset, count)
+        self.flush()
+        count = min(count, WINDOW_BYTES)
+        while True:
+            if self.congested:
+                await self.writable()
+            if not file.is_at_hand(offset, count):
+                await file.fetch(offset, count)
+            if self.state is State.CLOSED:
+                return 0
+            try:
+                sent = os.sendfile(self._sock.fileno(), file.fd, offset, count)
+            except self._not_ready:
+                self._expect_room()
+                continue
+            except OSError as error:
+                if error.errno in _NOT_BY_KERNEL:
+                    return await super().send_from(file, offset, count)
+                self.peer_lost()
+                return 0
+            if sent < count:
+                self._expect_room()
+            else:
+                await asyncio.sleep(0)  # others have their turn
+            return sent
+
+    def _expect_room(self) -> None:
+        """The socket is full: go on when it is not."""
+        self.congested = True
+        self._watch(self._interest | WRITE)
+        self.service.sweeper.start(Wait.WRITE, self)
+
     def _keep_rest(self, sent: int) -> None:
         """Keep what the socket did not take until it is writable again."""
         self._out_bytes -= sent
@@ -198,9 +245,7 @@ class SocketConnection(HttpConnection):
             whole += 1
         del out[:whole]
         out[0] = memoryview(out[0])[sent:]
-        self.congested = True
-        self._watch(self._interest | WRITE)
-        self.service.sweeper.start(Wait.WRITE, self)
+        self._expect_room()
 
     def _send_rest(self) -> None:
         self._watch(self._interest & ~WRITE)

@@ -245,6 +245,7 @@ class TlsConnection(SocketConnection):
 
     __slots__ = ()
 
+    _kernel_sends: ClassVar[bool] = False
     _not_ready: ClassVar[tuple[type[BaseException], ...]] = NOT_READY
     _sock: ssl.SSLSocket
 

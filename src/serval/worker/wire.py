@@ -11,11 +11,13 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from enum import Enum, auto
 from itertools import count
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
+from serval.asgi.lane import OpenFile
 from serval.asgi.types import Address
 from serval.lifecycle import ConnectionClosed, ConnectionOpened, Lane
 from serval.worker.deadlines import Wait
+from serval.worker.files import open_file
 from serval.worker.service import Service
 
 # Unsent bytes beyond which an application's `send` waits for the peer, and queued ones beyond
@@ -190,6 +192,29 @@ class Wire(ABC):
         """Keep bytes for the next flush."""
         self._out.append(data)
         self._out_bytes += len(data)
+
+    async def open_file(self, source: Any) -> OpenFile:
+        """Open what an application names: a path, a descriptor, or an object with one.
+
+        Raises:
+            AppError: It cannot be opened.
+        """
+        return await open_file(source)
+
+    async def send_from(self, file: OpenFile, offset: int, count: int) -> int:
+        """Send some of those bytes, after what is queued; how many, or 0 at the end of the file.
+
+        Raises:
+            AppError: They cannot be read.
+        """
+        data = await file.read(offset, count)
+        if data:
+            self.write(data)
+            if self.congested:
+                await self.writable()
+            elif len(data) < count:
+                await asyncio.sleep(0)  # others have their turn
+        return len(data)
 
     async def writable(self) -> None:
         """Wait until the peer has read what was written, or is gone."""
