@@ -20,6 +20,7 @@ import h11
 from benchmarks.conversations import MASK, websocket
 from benchmarks.works import BROWSER_HEADERS
 from serval.asgi.exchange import Exchange
+from serval.asgi.lane import NoLane
 from serval.asgi.scope import http_scope, scope_template
 from serval.protocols.events import RequestReceived
 from serval.protocols.frames import MessageLimits, unmask
@@ -40,39 +41,11 @@ START: Final = {"type": "http.response.start", "status": 200, "headers": HEADERS
 BODY: Final = {"type": "http.response.body", "body": b"Hello, World!"}
 
 
-class NoLane:
+class Nowhere(NoLane):
     """A connection that goes nowhere: what is left is the exchange alone."""
 
-    congested = False
     corked = False
     keep_alive = True
-
-    def write(self, data: bytes) -> None:
-        """Drop it."""
-
-    def queue(self, data: bytes) -> None:
-        """Drop it."""
-
-    def flush(self) -> None:
-        """Nothing is held."""
-
-    async def writable(self) -> None:
-        """It always is."""
-
-    async def input_changed(self) -> None:
-        """It never does."""
-
-    def body_wanted(self) -> None:
-        """There is none."""
-
-    def response_done(self) -> None:
-        """Good."""
-
-    def break_off(self) -> None:
-        """Nothing to break."""
-
-    def fault(self, text: str) -> None:
-        """There is none in what we send."""
 
 
 def head(count: int, mark: int = 0) -> bytes:
@@ -124,7 +97,7 @@ def request_pieces() -> Iterator[tuple[str, Piece]]:
     """From a request to a scope, and through an exchange with a plain answer."""
     request = parsed(head(13))
     template = scope_template(server=SERVER, scheme="http", root_path="", lane="sync")
-    lane, defaults = NoLane(), ResponseDefaults(time.time)
+    lane, defaults = Nowhere(), ResponseDefaults(time.time)
 
     async def answer(exchange: Exchange) -> None:
         await exchange.send(START)
