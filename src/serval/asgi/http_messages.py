@@ -35,6 +35,7 @@ _LEGAL: Final[dict[Phase, Iterable[str]]] = {
     Phase.WAITING: ("http.response.start", "http.response.early_hint"),
     Phase.HEAD_HELD: ("http.response.body", "http.response.early_hint"),
     Phase.STREAMING: ("http.response.body",),
+    Phase.FILE: ("whatever follows, once the file is sent",),
     Phase.TRAILERS: ("http.response.trailers",),
 }
 
