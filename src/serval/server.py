@@ -42,7 +42,7 @@ from serval.supervisor.signals import SignalInbox
 from serval.version import __version__
 from serval.worker.application import preload_app
 from serval.worker.early_stop import StopRequested, early_stop
-from serval.worker.loops import loop_name
+from serval.worker.loops import loop_name, runs_free_threaded
 from serval.worker.process import Inheritance, leave, run_here, run_worker
 
 ConfigReader: TypeAlias = Callable[[], ServerConfig]
@@ -252,6 +252,8 @@ def _announce(config: ServerConfig, listeners: Sequence[Listener]) -> None:
     _log.info("serval %s serves %s on %s", __version__, config.app, where)
     who = {0: "this process", 1: "1 worker"}.get(config.workers, f"{config.workers} workers")
     _log.info("pid %d, %s, event loop %s", os.getpid(), who, loop_name(config.loop))
+    if runs_free_threaded():
+        _log.info("this Python is free-threaded, which loop auto keeps: uvloop would end it")
     _warn_of_trust(config, listeners)
 
 

@@ -6,12 +6,14 @@ framed is not decided here.
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from serval.asgi.types import Address, Scope
 from serval.errors import AppError
+from serval.protocols.response import ResponseHead, response_head
 from serval.version import __version__
 
 Environ: TypeAlias = dict[str, Any]
@@ -32,8 +34,26 @@ _KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "
 _KEYS_COUNT: Final = 1024
 _KEY_BYTES: Final = 128
 
-# Status and fields as applications give them -> the same, checked and in bytes.
-_HEADS: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[int, bytes, Fields]] = {}
+
+class Given(NamedTuple):
+    """What an application gave to `start_response`, checked and in bytes.
+
+    Attributes:
+        status: The code.
+        reason: What stood beside it.
+        fields: The header fields.
+        head: What they become on the wire.
+    """
+
+    status: int
+    reason: bytes
+    fields: Fields
+    head: ResponseHead
+
+
+# Status and fields as applications give them -> the same, checked and in bytes.  Threads may share
+# it, since what a key maps to never depends on who asked.
+_HEADS: dict[tuple[str, tuple[tuple[str, str], ...]], Given] = {}
 _HEADS_COUNT: Final = 256
 _HEAD_FIELDS: Final = 32
 
@@ -224,12 +244,8 @@ class Answer(Protocol):
     def has_begun(self) -> bool:
         """Whether the client may have seen some of it, so that it can't be taken back."""
 
-    def start(self, status: int, reason: bytes, headers: Fields) -> None:
-        """Hold a status and fields; called again, hold others instead.
-
-        Args:
-            reason: Beside the status, where it is not the usual one.
-        """
+    def start(self, given: Given) -> None:
+        """Hold a head; called again, hold another instead, or nothing where it is sent."""
 
     def write(self, data: bytes) -> None:
         """Send a part of the body, which is not empty; returns when it is on its way."""
@@ -247,24 +263,27 @@ def call(app: WSGIApp, environ: Environ, answer: Answer) -> None:
     Raises:
         AppError: It broke PEP 3333.
     """
-    response = Response(answer)
-    result = app(environ, response.start)
-    try:
-        response.send(result)
-    finally:
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
+    response = Response(lambda: answer)
+    response.send_and_close(app(environ, response.start))
 
 
 class Response:
-    """The response of one call: what `start_response` was told, and whether it was."""
+    """The response of one call: what `start_response` was told, and whether it was.
 
-    __slots__ = ("_answer", "_is_started")
+    Attributes:
+        given: What that was, None before.
+        answer: Where it goes; None where nothing has been sent.
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._is_started = False
+    Args:
+        begin: Makes the answer, asked once there is something to send.
+    """
+
+    __slots__ = ("_begin", "answer", "given")
+
+    def __init__(self, begin: Callable[[], Answer]) -> None:
+        self._begin = begin
+        self.answer: Answer | None = None
+        self.given: Given | None = None
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -277,66 +296,74 @@ class Response:
         """
         if exc_info is not None:
             try:
-                if self._answer.has_begun and exc_info[1] is not None:
+                has_begun = self.answer is not None and self.answer.has_begun
+                if has_begun and exc_info[1] is not None:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None  # a cycle through the frame, as PEP 3333 warns
-        elif self._is_started:
+        elif self.given is not None:
             raise AppError("app called start_response twice, and without exc_info")
-        self._answer.start(*head_of(status, headers))
-        self._is_started = True
+        self.given = head_of(status, headers)
         return self.write
 
     def write(self, data: bytes) -> None:
         """The application's `write`, for those that do not return their body."""
         if data:
-            self._answer.write(_block(data))
+            self._started().write(_block(data))
 
-    def send(self, result: Iterable[bytes]) -> None:
-        """Send what the application returned."""
-        answer = self._answer
+    def send_and_close(self, result: Iterable[bytes]) -> None:
+        """Send what the application returned, and close it exactly once."""
+        try:
+            self._send(result)
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def _send(self, result: Iterable[bytes]) -> None:
         if type(result) is list or type(result) is tuple:
             self._send_all(result)
             return
-        if isinstance(result, FileWrapper):
-            self._expect_start()
-            if answer.write_file(result.file):
-                return
+        if isinstance(result, FileWrapper) and self._started().write_file(result.file):
+            return
         for block in result:
             if block:
-                if not self._is_started:
-                    self._expect_start()
-                answer.write(_block(block))
-        self._expect_start()
-        answer.finish()
+                self._started().write(_block(block))
+        self._started().finish()
 
     def _send_all(self, blocks: list[bytes] | tuple[bytes, ...]) -> None:
         """All of the body is here, and its length known."""
-        self._expect_start()
+        answer = self._started()
         if len(blocks) == 1:
-            self._answer.finish(_block(blocks[0]))
+            answer.finish(_block(blocks[0]))
         elif sum(len(_block(block)) for block in blocks) <= JOIN_BYTES:
-            self._answer.finish(b"".join(blocks))
+            answer.finish(b"".join(blocks))
         else:
             for block in blocks:
                 if block:
-                    self._answer.write(block)
-            self._answer.finish()
+                    answer.write(block)
+            answer.finish()
 
-    def _expect_start(self) -> None:
-        if not self._is_started:
+    def _started(self) -> Answer:
+        """The answer, told of what was given.
+
+        Raises:
+            AppError: Nothing was.
+        """
+        if self.given is None:
             raise AppError("app gave a body without having called start_response")
+        if self.answer is None:
+            self.answer = self._begin()
+        self.answer.start(self.given)
+        return self.answer
 
 
-def head_of(status: str, headers: list[tuple[str, str]]) -> tuple[int, bytes, Fields]:
+def head_of(status: str, headers: list[tuple[str, str]]) -> Given:
     """What `start_response` was given, in bytes.
-
-    Returns:
-        The status code; the reason; the header fields.
 
     Raises:
         AppError: The status is not a string of a code and a reason, or a header is not a pair of
-            strings of Latin-1.
+            strings of Latin-1 that may stand in a head.
     """
     try:
         key = status, tuple(headers)
@@ -354,7 +381,7 @@ def head_of(status: str, headers: list[tuple[str, str]]) -> tuple[int, bytes, Fi
     return known
 
 
-def _read_head(status: str, headers: tuple[tuple[str, str], ...]) -> tuple[int, bytes, Fields]:
+def _read_head(status: str, headers: tuple[tuple[str, str], ...]) -> Given:
     if not isinstance(status, str):
         raise AppError(f"status must be a str such as '200 OK', not {status!r}")
     code, _, reason = status.partition(" ")
@@ -371,7 +398,16 @@ def _read_head(status: str, headers: tuple[tuple[str, str], ...]) -> tuple[int, 
             raise AppError(
                 f"a header must be a tuple of two str of Latin-1 characters, not {pair!r:.80}"
             ) from None
-    return int(code), reason.encode(), tuple(fields)
+    return Given(int(code), reason.encode(), (*fields,), _with_reason(int(code), reason, fields))
+
+
+def _with_reason(code: int, reason: str, fields: Iterable[tuple[bytes, bytes]]) -> ResponseHead:
+    """The head on the wire, with the application's own reason where there is one."""
+    head = response_head(code, fields)
+    usual, _, rest = head.start.partition(b"\r\n")
+    if reason and usual[13:] != reason.encode():
+        head = replace(head, start=b"%b%b\r\n%b" % (usual[:13], reason.encode(), rest))
+    return head
 
 
 def _block(data: object) -> bytes:

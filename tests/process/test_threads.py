@@ -1,6 +1,7 @@
 """Applications on threads, through the command: what blocks holds up only itself."""
 
 import hashlib
+import json
 import re
 import select
 import signal
@@ -289,6 +290,93 @@ def test_pipelined_requests_are_answered_in_order(wsgi: tuple[Program, Address])
     order = [b"3\r\nend\r\n", b"hello", hashlib.sha256(b"ab").hexdigest().encode(), b"999\n"]
     assert [answer.find(part) for part in order] == sorted(answer.find(part) for part in order)
     assert answer.count(b"HTTP/1.1 200 ") == 4
+
+
+# --- WSGI: requests that come again -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unwatched_wsgi() -> Iterator[tuple[Program, Address]]:
+    """A server that tells nobody of its requests, so that it takes the shortest way."""
+    with serving("process.wsgi_app:app", "--threads", "4", "--no-access-log") as (program, address):
+        yield program, address
+        assert program.stop() == ExitStatus.OK, program.text
+
+
+def test_many_pipelined_requests_with_bodies_are_all_answered(
+    unwatched_wsgi: tuple[Program, Address],
+) -> None:
+    head = b" HTTP/1.1\r\nHost: x\r\n"
+    chunked = b"POST /digest" + head + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+    plain = b"GET /" + head + b"\r\n"
+    last = b"GET /" + head + b"Connection: close\r\n\r\n"
+
+    for count in (63, 64, 65, 66):
+        answer = exchange(unwatched_wsgi[1], plain * count + (chunked + plain) * 70 + last)
+        assert answer.count(b"HTTP/1.1 200 ") == count + 2 * 70 + 1
+
+
+SAME = ["/", "/environ", "/digest", "/stream", "/written", "/nothing", "/not-modified", "/file"]
+SAME += ["/small-file", "/raising", "/exiting", "/too-long", "/listed", "/large", "/no-length"]
+SAME += ["/started-anew", "/pause", "/closing"]
+TIMES = 8  # more than enough to be known
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", SAME)
+def test_a_request_that_comes_again_is_answered_and_counted_each_time(
+    unwatched_wsgi: tuple[Program, Address], path: str, method: str
+) -> None:
+    name = f"again-{method}-{path[1:]}"
+    host, port = unwatched_wsgi[1]
+    answers = []
+    connection = HTTPConnection(host, port, timeout=20)
+    try:
+        for _ in range(TIMES):
+            connection.request(method, f"/counted{path}/{name}" if path != "/" else f"/{name}")
+            response = connection.getresponse()
+            body = response.read()
+            fields = [field for field in response.getheaders() if field[0] != "date"]
+            body = re.sub(rb"0x[0-9a-f]+", b"somewhere", body)  # the validator's own objects
+            answers.append((response.status, response.reason, fields, body))
+    finally:
+        connection.close()
+
+    assert answers == [answers[0]] * TIMES
+    if path != "/":
+        counts = json.loads(ask(unwatched_wsgi[1], "/counts")[1])
+        assert counts[name] == TIMES
+
+
+def test_the_environ_of_a_request_that_comes_again_is_its_own(
+    unwatched_wsgi: tuple[Program, Address],
+) -> None:
+    for _ in range(3):
+        connection = HTTPConnection(*unwatched_wsgi[1], timeout=20)
+        try:
+            for _ in range(TIMES):
+                connection.request("GET", "/environ")
+                lines = connection.getresponse().read().decode().splitlines()
+                assert f"REMOTE_PORT={connection.sock.getsockname()[1]}" in lines
+                assert "REMOTE_ADDR=127.0.0.1" in lines
+        finally:
+            connection.close()
+
+
+def test_what_a_trusted_proxy_says_is_heard_each_time(
+    unwatched_wsgi: tuple[Program, Address],
+) -> None:
+    connection = HTTPConnection(*unwatched_wsgi[1], timeout=20)
+    try:
+        for headers, line in (
+            ({}, "REMOTE_ADDR=127.0.0.1"),
+            ({"X-Forwarded-For": "10.1.2.3"}, "REMOTE_ADDR=10.1.2.3"),
+            ({"X-Forwarded-Proto": "https"}, "wsgi.url_scheme=https"),
+        ) * TIMES:
+            connection.request("GET", "/environ", headers=headers)
+            assert line in connection.getresponse().read().decode().splitlines()
+    finally:
+        connection.close()
 
 
 # --- WSGI: what goes wrong -----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -160,6 +161,37 @@ def most(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     return [str(most_running).encode()]
 
 
+def listed(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", [*PLAIN, ("Content-Length", "9")])
+    return [b"one", b"two", b"six"] if environ["REQUEST_METHOD"] != "HEAD" else []
+
+
+def large(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    """More than a socket takes at once."""
+    start("200 OK", [*PLAIN, ("Content-Length", str(2**22))])
+    return [b"x" * 2**22 if environ["REQUEST_METHOD"] != "HEAD" else b""]
+
+
+def no_length(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", PLAIN)
+    return [b"whole" if environ["REQUEST_METHOD"] != "HEAD" else b""]
+
+
+def started_anew(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", PLAIN)
+    try:
+        int("no number")
+    except ValueError:
+        start("503 Not Today", [*PLAIN, ("Content-Length", "5")], sys.exc_info())
+    return [b"sorry" if environ["REQUEST_METHOD"] != "HEAD" else b""]
+
+
+def closing(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    """The connection is the server's, but this is heard."""
+    start("200 OK", [*PLAIN, ("Content-Length", "5")])
+    return Told(iter([b"hello"] if environ["REQUEST_METHOD"] != "HEAD" else []), "closing")
+
+
 counts: Counter[str] = Counter()
 
 
@@ -168,7 +200,7 @@ def counted(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     _, _, what, name = environ["PATH_INFO"].split("/")
     with lock:
         counts[name] += 1
-    return ROUTES.get(f"/{what}", hello)(environ, start)
+    return (UNSEEN.get(f"/{what}") or ROUTES.get(f"/{what}", hello))(environ, start)
 
 
 def all_counts(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -193,6 +225,11 @@ ROUTES = {
     "/sleep": sleep,
     "/pause": pause,
     "/most": most,
+    "/listed": listed,
+    "/large": large,
+    "/no-length": no_length,
+    "/started-anew": started_anew,
+    "/closing": closing,
 }
 
 
@@ -213,6 +250,9 @@ UNSEEN = {
 
 
 def app(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
-    called = UNSEEN.get(environ["PATH_INFO"], validated)
+    path = environ["PATH_INFO"]
+    called = UNSEEN.get(path, validated)
+    if path.startswith("/counted/") and f"/{path.split('/')[2]}" in UNSEEN:
+        called = counted
     result: Iterable[bytes] = called(environ, start_response)
     return result

@@ -151,6 +151,12 @@ def known_head(head: bytes) -> RequestReceived | None:
     return request
 
 
+def known_request(data: bytes) -> RequestReceived | None:
+    """A whole request without a body that came before, if the bytes are that; none is private."""
+    request = _heads.get(data)
+    return request if request is not None and request.complete else None
+
+
 def plain_head(head: bytes) -> RequestReceived | None:
     """Read a whole head, with its final empty line, if it is plain.
 

@@ -67,7 +67,7 @@ class AsgiConnection(PooledConnection):
         is_proven: Where it is housed, requests like it are known not to block.
     """
 
-    __slots__ = ("_held", "_rests", "_steps", "is_proven", "shape")
+    __slots__ = ("_held", "_is_moving", "_rests", "_steps", "is_proven", "shape")
 
     seat: LoopSeat
 
@@ -77,6 +77,7 @@ class AsgiConnection(PooledConnection):
         self._steps: Timed | None = None
         self._held: tuple[RequestReceived, Scope] | None = None
         self._rests = True
+        self._is_moving = False
         super().__init__(*args, **options)
 
     @property
@@ -133,11 +134,14 @@ class AsgiConnection(PooledConnection):
 
     def _settle(self) -> None:
         super()._settle()
-        if self.is_housed and self.exchange is None:
-            # Not at once: whoever called us may not be done with the connection.
+        if self.is_housed and self.exchange is None and not self._is_moving:
+            # Not at once: whoever called us may not be done with the connection.  And not twice:
+            # by the second time, it may be the house of another thread.
+            self._is_moving = True
             self.seat.loop.call_soon(self._move_out)
 
     def _move_out(self) -> None:
+        self._is_moving = False
         if self.is_housed and self.exchange is None and self._rests:
             self.seat.unhouse(self)
             self._find_place()

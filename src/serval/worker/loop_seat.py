@@ -174,7 +174,7 @@ class LoopSeat(PoolSeat):
 
     def _prove(self, connection: AsgiConnection, exchange: object) -> None:
         """A request has waited without blocking."""
-        if connection.exchange is exchange and connection.seat is self and connection.is_housed:
+        if self._houses(connection) and connection.exchange is exchange:
             self._now_proven(connection)
 
     def _now_proven(self, connection: AsgiConnection) -> None:
@@ -205,7 +205,7 @@ class LoopSeat(PoolSeat):
     def drop_housed(self) -> None:
         """Close the connections that are watched here: nobody will watch them any more."""
         for connection in list(self.threads.connections):
-            if connection.seat is self and connection.is_housed:
+            if self._houses(connection):
                 connection.is_housed = False
                 connection.drop(reset=True)
 
@@ -218,7 +218,7 @@ class LoopSeat(PoolSeat):
     def _expired(self, connection: PooledConnection, wait: Wait, late: bool) -> None:
         if connection in self.service.sweeper.deadlines[wait]:
             return  # it waits anew by now
-        if connection.seat is self and connection.is_housed:
+        if self._houses(connection):
             connection.end_wait(wait, late=late)
         else:  # it has moved on: whoever has it now shall look
             self.threads.front.loop.call_soon_threadsafe(self.threads.retry, connection, wait)
@@ -228,7 +228,7 @@ class LoopSeat(PoolSeat):
         self._tell(self._disconnect, connection)
 
     def _disconnect(self, connection: PooledConnection) -> None:
-        if connection.seat is self and connection.is_housed:
+        if self._houses(connection):
             connection.disconnect_here()
 
     def abort(self, connection: PooledConnection) -> None:
@@ -236,7 +236,7 @@ class LoopSeat(PoolSeat):
         self._tell(self._abort, connection)
 
     def _abort(self, connection: PooledConnection) -> None:
-        if connection.seat is self and connection.is_housed:
+        if self._houses(connection):
             connection.abort_here()
 
     def cancel_tasks(self) -> None:
@@ -246,6 +246,10 @@ class LoopSeat(PoolSeat):
     def _cancel_tasks(self) -> None:
         for task in list(self.service.tasks):
             task.cancel()
+
+    def _houses(self, connection: PooledConnection) -> bool:
+        # In this order: whoever houses it has sat down there before, and only we sit here.
+        return connection.is_housed and connection.seat is self
 
     def _tell(self, call: Callable[..., object], *args: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed, and what was housed there is gone

@@ -11,6 +11,8 @@ from typing import Final
 # On average; a call that waits for a database or sleeps takes longer, and one that only computes
 # takes less, even where it has to wait its turn among busy threads.
 QUICK_SECONDS: Final = 0.05
+# On average, too: while one that is shorter runs, no other thread need be woken to look for events.
+INSTANT_SECONDS: Final = 0.001
 # The weight of the last request in the average: one that was held up by others changes little.
 WEIGHT: Final = 0.125
 # Clients choose the targets, so the tables are bounded and begun anew when full.
@@ -57,6 +59,11 @@ class Paces:
         """Whether such requests are known not to hold their thread for long."""
         average = self._averages.get(shape)
         return average is not None and average < QUICK_SECONDS
+
+    def is_instant(self, shape: bytes) -> bool:
+        """Whether such requests are known to hold their thread for no time worth a switch."""
+        average = self._averages.get(shape)
+        return average is not None and average < INSTANT_SECONDS
 
     def may_be_quick(self, shape: bytes, running: Iterable[bytes]) -> bool:
         """Whether nothing says that such a request will hold its thread for long.

@@ -8,11 +8,9 @@ import io
 import os
 import select
 import socket
-import stat
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
@@ -22,19 +20,15 @@ from serval.asgi.exchange import Exchange
 from serval.asgi.http_messages import Phase
 from serval.asgi.request_side import Input
 from serval.asgi.types import Address, Scope
-from serval.errors import AppError, ClientDisconnected, PeerError
+from serval.errors import ClientDisconnected, PeerError
 from serval.protocols.events import BodyReceived, RequestReceived
-from serval.protocols.response import ResponseHead, response_head
-from serval.protocols.response_framing import Framing
 from serval.worker.connection import BODY_BUFFER_BYTES, BODY_PROGRESS_BYTES
 from serval.worker.pooled_connection import Owner, PooledConnection, Seat
 from serval.worker.roster import Roster
 from serval.worker.socket_connection import RECEIVE_BYTES
-from serval.worker.tls import TlsConnection
-from serval.wsgi import BodyReader, Environ, Fields, WSGIApp, call, environ_of
+from serval.worker.wsgi_exchange import WsgiExchange
+from serval.wsgi import BodyReader, Environ, WSGIApp, call, environ_of
 
-# A file up to this size is sent together with its head.
-SMALL_FILE_BYTES: Final = 65_536
 # What one `sendfile` is asked for; the thread looks at the time in between.
 SENDFILE_BYTES: Final = 1_048_576
 
@@ -44,9 +38,11 @@ class WsgiSeat(Seat, Protocol):
 
     Attributes:
         running: The shape of the request that it runs and that may block.
+        busy_since: When it began what it does.
     """
 
     running: bytes
+    busy_since: float
 
     @property
     def app(self) -> WSGIApp:
@@ -59,6 +55,9 @@ class WsgiSeat(Seat, Protocol):
     @property
     def soon(self) -> deque[tuple[Callable[..., object], tuple[Any, ...]]]:
         """What is to be called before the connection is released, with its arguments."""
+
+    def pass_turn(self) -> None:
+        """Let another thread look for events, before this one may take its time."""
 
     def template(self, server: Address | None, scheme: str) -> Environ:
         """What the environs of requests to that address have in common."""
@@ -105,12 +104,20 @@ class WsgiConnection(PooledConnection):
             self._run_now()
         else:
             self.ready(bits)
-        if self._call is not _NONE:
-            self._run_when_read()
+        self._after()
+
+    def _after(self) -> None:
+        """See what is to be done before the connection is released, and release it."""
         soon = self.seat.soon
-        while soon:
-            callback, arguments = soon.popleft()
-            callback(*arguments)
+        before: object = self  # no exchange
+        # Whatever is done may have brought about the next, in what was read already.
+        while soon or (self._call is not _NONE and self.exchange is not before):
+            before = self.exchange
+            self._run_when_read()
+            if soon:
+                callback, arguments = soon.popleft()
+                callback(*arguments)
+                before = self
         if self._call is _PARKED:
             self.seat.roster.park(self)
         else:
@@ -136,7 +143,7 @@ class WsgiConnection(PooledConnection):
 
     def _run_when_read(self) -> None:
         exchange = self.exchange
-        if self._call is _PARKED:
+        if self._call is not Call.AWAITING_BODY:
             return
         if exchange is None:  # it was refused, or is lost
             self._call = Call.NONE
@@ -154,7 +161,7 @@ class WsgiConnection(PooledConnection):
         self.corked = False
         self.advance()
 
-    def _run_app(self, exchange: "WsgiExchange") -> None:
+    def _run_app(self, exchange: WsgiExchange) -> None:
         """Run the application, unless that may take long and as many as may block do already."""
         seat = self.seat
         paces = seat.roster.paces
@@ -163,7 +170,9 @@ class WsgiConnection(PooledConnection):
             self._call = _PARKED
             return
         self._call = _NONE
-        began_at = time.monotonic()
+        if not paces.is_instant(shape):
+            seat.pass_turn()
+        began_at = seat.busy_since = time.monotonic()
         error: BaseException | None = None
         try:
             call(seat.app, self._environ(exchange), exchange)
@@ -172,6 +181,10 @@ class WsgiConnection(PooledConnection):
         paces.note(shape, time.monotonic() - began_at)
         if seat.running:
             seat.roster.ended(seat)
+        self._app_returned(exchange, error)
+
+    def _app_returned(self, exchange: WsgiExchange, error: BaseException | None) -> None:
+        """The application is done with a request: end the response if it did not."""
         if error is not None and self.exchange is not exchange and only_disconnects(error):
             pass  # its input has failed, and that was logged
         elif error is not None or exchange.phase is not Phase.DONE:
@@ -179,7 +192,7 @@ class WsgiConnection(PooledConnection):
         if self.exchange is exchange and exchange.phase is Phase.DONE:
             self._conclude(exchange)
 
-    def _environ(self, exchange: "WsgiExchange") -> Environ:
+    def _environ(self, exchange: WsgiExchange) -> Environ:
         body: object
         if exchange.input is Input.ARRIVING:
             length = None
@@ -194,7 +207,7 @@ class WsgiConnection(PooledConnection):
 
     # Waiting for the peer, which takes up the thread.
 
-    def read_more(self, exchange: "WsgiExchange") -> None:
+    def read_more(self, exchange: WsgiExchange) -> None:
         """Wait for more of the request's body.
 
         Raises:
@@ -283,114 +296,7 @@ class WsgiConnection(PooledConnection):
 
     def _await(self, event: int, seconds: float) -> bool:
         """Wait until the socket is ready; False where it is not in time.  0 waits for ever."""
+        self.seat.pass_turn()
         poll = select.poll()
         poll.register(self._sock.fileno(), event)
         return bool(poll.poll(seconds * 1000 if seconds else None))
-
-
-class TlsWsgiConnection(TlsConnection, WsgiConnection):
-    """The same over TLS."""
-
-    __slots__ = ()
-
-
-class WsgiExchange(Exchange):
-    """An exchange whose application answers by calls that return when the client has its bytes."""
-
-    _lane: WsgiConnection
-    _given: tuple[int, ResponseHead, Fields] | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the client may have seen some of the response."""
-        return self.phase is not Phase.WAITING
-
-    # The request.
-
-    def take_body(self) -> bytes:
-        """The whole body, which has arrived."""
-        self.input = Input.DELIVERED
-        return self._take_body()
-
-    def next_piece(self) -> bytes:
-        """Wait for more of the body; b"" at its end."""
-        while not self._chunks:
-            if self.input is not Input.ARRIVING:
-                return b""
-            self._ask_for_body()
-            self._lane.read_more(self)
-        return self._take_body()
-
-    # The response.
-
-    def start(self, status: int, reason: bytes, headers: Fields) -> None:
-        """Hold a status and fields; called again, hold others instead."""
-        head = response_head(status, headers)
-        usual, _, rest = head.start.partition(b"\r\n")
-        if reason and usual[13:] != reason:
-            head = replace(head, start=b"%b%b\r\n%b" % (usual[:13], reason, rest))
-        self._given = status, head, headers
-
-    def write(self, data: bytes) -> None:
-        """Send a part of the body; returns when it is on its way."""
-        first = self._begin_response()
-        self._check_end(data)
-        last = first and self._head.content_length == len(data)
-        self._body({"body": data, "more_body": not last})
-        if not last:
-            self._lane.push(self)
-
-    def finish(self, data: bytes = b"") -> None:
-        """Send the last part of the body; what the socket does not take, leaves without us."""
-        self._begin_response()
-        if self.phase is Phase.DONE:
-            self._check_end(data)
-        else:
-            self._body({"body": data, "more_body": False})
-
-    def write_file(self, file: Any) -> bool:
-        """Send all that is left of a file as the body; False, with nothing sent, if it can't be."""
-        if not self._lane.can_send_files or self.has_begun:
-            return False
-        try:
-            fd = file.fileno()
-            status = os.fstat(fd)
-            offset = file.tell()
-        except (AttributeError, OSError):  # no file of the system's
-            return False
-        size = status.st_size - offset
-        if not stat.S_ISREG(status.st_mode) or size <= SMALL_FILE_BYTES:
-            return False
-        self._begin_response()
-        self._lane.queue(self._framed_head(self._head, size, False))
-        self.phase = Phase.STREAMING
-        if self.framing is not Framing.NONE:
-            sent = self._lane.send_file(self, fd, offset, min(size, self._left_bytes))
-            self.sent_bytes += sent
-            self._left_bytes -= sent
-        self._body_complete()
-        return True
-
-    def _check_end(self, data: bytes) -> None:
-        """Refuse what comes after the whole of an announced body.
-
-        Raises:
-            AppError: There is something.
-        """
-        is_ours = self._given is not None and self._given[0] == self.status  # and no 413, say
-        if (
-            data
-            and is_ours
-            and self.phase is Phase.DONE
-            and self.framing is Framing.LENGTH
-            and self.request.method != b"HEAD"
-        ):
-            raise AppError(f"body is longer than its content-length: {len(data)} bytes cut off")
-
-    def _begin_response(self) -> bool:
-        """Take what `start` was given for what the application says; whether that was now."""
-        if self.phase is not Phase.WAITING or self._given is None:
-            return False
-        self.status, self._head, self.response_headers = self._given
-        self.phase = Phase.HEAD_HELD
-        return True

@@ -13,21 +13,25 @@ from typing import Any, Final, cast
 
 from serval.asgi.types import Address
 from serval.worker.async_pool import AsyncPool
+from serval.worker.loops import runs_free_threaded
 from serval.worker.pooled_connection import PooledConnection
 from serval.worker.roster import Roster
 from serval.worker.service import TEMPLATES_COUNT, Service
 from serval.worker.thread_pool import PoolSeat, PoolThread, ThreadPool
-from serval.worker.wsgi_connection import (
-    TlsWsgiConnection,
-    WsgiConnection,
-)
+from serval.worker.turns import Turns
+from serval.worker.wsgi_connection import WsgiConnection
 from serval.worker.wsgi_connection import WsgiSeat as SeatAtWsgi
+from serval.worker.wsgi_known import KnowingConnection, Known, Place, TlsKnowingConnection
 from serval.wsgi import Environ, WSGIApp, environ_template
 
 # Threads where the operator has not said how many.  Most applications wait for a database now and
 # then, and few are known to their authors to stand many threads: gunicorn's advice is 2 to 4 for
 # each core, and each may hold a connection to the database.
 DEFAULT_THREADS: Final = 4
+
+
+# Events that one thread takes from the poller at a time; any thread may serve them.
+BATCH_COUNT: Final = 64
 
 
 class ThreadLoop:
@@ -54,6 +58,12 @@ class ThreadLoop:
 class WsgiPool(ThreadPool):
     """The threads of a WSGI application.
 
+    Attributes:
+        ready: Events that were told of and not yet served; any thread takes the first.
+        turns: Who looks for more; None where all do.
+        batch_count: How many it takes at a time.
+        known: Requests that have come before, by the address that they came to.
+
     Args:
         app: The application.
         count: How many requests may block at a time.
@@ -64,6 +74,13 @@ class WsgiPool(ThreadPool):
         super().__init__(front, pool, connect_wsgi, roster)
         self.app = app
         self.roster = roster
+        self.ready: deque[tuple[int, int]] = deque()
+        self.turns: Turns[WsgiSeat] | None = None
+        self.batch_count = 1
+        self.known: dict[Place, dict[bytes, Known]] = {}
+        if not runs_free_threaded():
+            self.turns = Turns()
+            self.batch_count = BATCH_COUNT
         # An application that stands no second thread must not get one.
         self._crew_count = count + (count > 1)
 
@@ -85,7 +102,27 @@ class WsgiSeat(PoolSeat):
         self.roster = threads.roster
         self.soon = loop.soon
         self.running = b""
+        self.busy_since = 0.0
+        self.date_due_at = 0.0
+        self._turns = threads.turns
+        self._known = threads.known
         self._templates: dict[tuple[Address | None, str], Environ] = {}
+
+    def renew_date(self, now: float) -> None:
+        """Build the Date field, which is true for the rest of the second."""
+        self.service.defaults.lines()
+        self.date_due_at = now + 1.0 - time.time() % 1.0
+
+    def known(self, place: Place) -> dict[bytes, Known]:
+        """The requests that are known there; threads share it."""
+        if len(self._known) >= TEMPLATES_COUNT:
+            self._known.clear()
+        return self._known.setdefault(place, {})
+
+    def pass_turn(self) -> None:
+        """Let another thread look for events, before this one may take its time."""
+        if self._turns is not None and self._turns.holder is self:
+            self._turns.pass_on(self)
 
     def template(self, server: Address | None, scheme: str) -> Environ:
         """What the environs of requests to that address have in common."""
@@ -124,17 +161,34 @@ class WsgiThread(PoolThread):
     def run(self) -> None:
         """Serve one event after the other until the pool has closed."""
         threads, seat, roster = self._pool, self._seat, self._pool.roster
-        members, poll = threads.members, threads.poller.poll
+        members, ready, turns = threads.members, threads.ready, threads.turns
         try:
             while not threads.is_closed:
-                for fd, bits in poll(-1, 1):
-                    connection = members.pop(fd, None) or threads.came_early(fd)
-                    if connection is not None:
-                        self._serve(connection, bits)
-                        while roster.has_parked and (parked := roster.take(seat)) is not None:
-                            self._serve(parked, 0)
+                if turns is not None and turns.holder is not seat:
+                    turns.take(seat)
+                try:
+                    fd, bits = ready.popleft()
+                except IndexError:
+                    self._look()
+                    continue
+                connection = members.pop(fd, None) or threads.came_early(fd)
+                if connection is not None:
+                    self._serve(connection, bits)
+                    while roster.has_parked and (parked := roster.take(seat)) is not None:
+                        self._serve(parked, 0)
         finally:
             roster.ended(seat)
+            seat.pass_turn()
+
+    def _look(self) -> None:
+        """Wait for events."""
+        threads, seat = self._pool, self._seat
+        seat.busy_since = 0.0
+        events = threads.poller.poll(-1, threads.batch_count)
+        seat.busy_since = time.monotonic()
+        if threads.turns is not None and threads.turns.is_unwatched:
+            threads.turns.wake()
+        threads.ready.extend(events)
 
     def _serve(self, connection: PooledConnection, bits: int) -> None:
         try:
@@ -154,5 +208,5 @@ def connect_wsgi(
     tls: dict[str, Any] | None,
 ) -> WsgiConnection:
     """A connection that has just come, over TLS if `tls` says how."""
-    kind = WsgiConnection if tls is None else TlsWsgiConnection
+    kind = KnowingConnection if tls is None else TlsKnowingConnection
     return kind(threads, sock, client, server, scheme=scheme, tls=tls)
