@@ -100,7 +100,7 @@ class QuickLines:
         """The line of a request, its end of line included; None where `plain_line` must write it.
 
         Raises:
-            IndexError, KeyError, TypeError: The scope is not as it was made.
+            AttributeError, IndexError, KeyError, TypeError: The scope is not as it was made.
         """
         client = scope["client"]
         head = self._heads.get(client) or self._head(client)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
 from time import monotonic
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from serval.access_format import (
     Entry,
@@ -29,6 +29,7 @@ from serval.asgi.types import Scope
 from serval.config import ServerConfig
 from serval.log import (
     DATE_FORMAT,
+    access_descriptor,
     access_logger,
     colors_wanted,
     error_log,
@@ -37,7 +38,6 @@ from serval.log import (
     own_handlers,
 )
 
-STDOUT: Final = 1
 # The status of a request whose client did not wait for the end of its response (nginx's notion).
 CLIENT_LEFT: Final = 499
 # Writes to a pipe up to this size never mix with those of another worker (POSIX write()).
@@ -136,7 +136,7 @@ class AccessLog:
         if (quick := self._direct) is not None and not cause:
             try:
                 line = quick.line(scope, exchange.status, exchange.sent_bytes, now - started_at)
-            except (IndexError, KeyError, TypeError):
+            except (AttributeError, IndexError, KeyError, TypeError):
                 line = None  # and `record` will say why
             if line is not None:
                 lines.append(line)
@@ -247,6 +247,54 @@ class AccessLog:
             self._quick.begin(self._prefix)
 
 
+class SelectiveAccessLog(AccessLog):
+    """The same, but for successful requests that nobody wants to read of."""
+
+    __slots__ = ("_excluded_paths", "_excluded_prefixes")
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        schedule_flush: Callable[[Callable[[], None]], None],
+        *,
+        excluded: Iterable[str],
+        line: LineFormat = plain_line,
+        faint: bool = False,
+    ) -> None:
+        """Make a log for the current process.
+
+        Args:
+            write: Likewise.
+            schedule_flush: Likewise.
+            excluded: Paths as clients send them; one that ends with an asterisk stands for all that
+                begin like it.
+            line: Likewise.
+            faint: Likewise.
+        """
+        super().__init__(write, schedule_flush, line=line, faint=faint)
+        paths = [path.encode() for path in excluded]
+        self._excluded_paths = frozenset(path for path in paths if path[-1:] != b"*")
+        self._excluded_prefixes = tuple(path[:-1] for path in paths if path[-1:] == b"*")
+
+    def finished(
+        self, source: object, exchange: Finished, scope: Scope, started_at: float, cause: str
+    ) -> None:
+        """Log a request that its connection has served, unless it is one of many."""
+        if exchange.lost or not self._is_silent(scope, exchange.status, cause):
+            super().finished(source, exchange, scope, started_at, cause)
+
+    def record(self, scope: Scope, *, status: int, cause: str = "", **facts: Any) -> None:
+        """Log a request that has ended, unless it is one of many."""
+        if not self._is_silent(scope, status, cause):
+            super().record(scope, status=status, cause=cause, **facts)
+
+    def _is_silent(self, scope: Scope, status: int, cause: str) -> bool:
+        path = scope.get("raw_path")
+        if status >= 400 or cause or not isinstance(path, bytes):
+            return False
+        return path in self._excluded_paths or path.startswith(self._excluded_prefixes)
+
+
 class LineOutput:
     """A descriptor that takes batches of lines, shared with other processes.  Never raises."""
 
@@ -266,7 +314,9 @@ class LineOutput:
         for piece in _pieces(lines) if self._atomic else (lines,):
             if not self._written(piece) and not self._warned:
                 self._warned = True
-                error_log.warning("access lines are lost: nobody takes them from descriptor 1")
+                error_log.warning(
+                    "access lines are lost: nobody takes them from descriptor %d", self._fd
+                )
 
     def _written(self, data: bytes) -> bool:
         while data:
@@ -284,7 +334,7 @@ class LineOutput:
 def open_access_log(
     config: ServerConfig, schedule_flush: Callable[[Callable[[], None]], None]
 ) -> AccessLog | None:
-    """The access log of a worker, writing to standard output; None where none is wanted.
+    """The access log of a worker, writing to its file or standard output; None without one.
 
     Raises:
         ConfigError: The format of the lines cannot be used.
@@ -292,10 +342,16 @@ def open_access_log(
     if not config.access_log:
         return None
     line = line_format(config.access_log_format, config.log_format)
-    colored = line is plain_line and colors_wanted(config, STDOUT)
-    return AccessLog(
-        LineOutput(STDOUT), schedule_flush, line=colored_line if colored else line, faint=colored
-    )
+    fd = access_descriptor()
+    colored = line is plain_line and colors_wanted(config, fd)
+    write = LineOutput(fd)
+    if colored:
+        line = colored_line
+    if excluded := config.access_log_exclude:
+        return SelectiveAccessLog(
+            write, schedule_flush, excluded=excluded, line=line, faint=colored
+        )
+    return AccessLog(write, schedule_flush, line=line, faint=colored)
 
 
 def _route() -> Route:

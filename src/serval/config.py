@@ -11,6 +11,7 @@ from typing import Final, Literal
 from serval.errors import ConfigError
 from serval.header_lines import parse_header
 from serval.layers import Rivals, Sources, layers_of, merged
+from serval.log_settings import log_faults
 from serval.net.bind import Bind, TcpBind, parse_bind
 from serval.options import Alias, Group, fault, option, options_of, seconds, size
 from serval.proxy_settings import proxy_faults
@@ -238,24 +239,6 @@ class ServerConfig(TlsSettings):
         True, "Offer compression of messages.", group=Group.WEBSOCKET
     )
 
-    log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
-        "info", "The least severe messages to log.", group=Group.LOGGING, aliases=("--loglevel",)
-    )
-    log_format: Literal["text", "json"] = option(
-        "text", "How lines are written: for people, or a JSON object each.", group=Group.LOGGING
-    )
-    access_log: bool = option(True, "Log a line for each request.", group=Group.LOGGING)
-    access_log_format: str = option(
-        "",
-        "The access line in gunicorn's atoms, such as '%(h)s %(r)s %(s)s'.",
-        group=Group.LOGGING,
-        placeholder="FORMAT",
-        aliases=("--access-logformat", "--access-log-fmt"),
-    )
-    use_colors: Literal["auto", "on", "off"] = option(
-        "auto", "Colour the log; auto does on a terminal.", group=Group.LOGGING, as_switch=True
-    )
-
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -286,6 +269,7 @@ class ServerConfig(TlsSettings):
                 self, root_path=self.root_path, trust_origin=self.origin("forwarded_allow_ips")
             ),
             *tls_faults(self),
+            *log_faults(self),
         ):
             raise ConfigError(f"{self._named(name)} {found}")
 

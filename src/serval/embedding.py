@@ -30,7 +30,7 @@ logger = logging.getLogger("serval.error")
 # What only a command can honour, since it owns the process.
 _OF_THE_COMMAND: Final = (
     *("env_file", "pid_file", "user", "group", "umask", "drain_delay"),
-    *("log_level", "log_format", "use_colors"),
+    *("log_level", "log_format", "use_colors", "log_config", "error_log_file", "access_log_file"),
 )
 # What a thread gets to clean its loop up once the server has stopped.
 JOIN_SECONDS: Final = 5.0

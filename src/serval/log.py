@@ -14,10 +14,17 @@ from typing import Final, TextIO
 
 from serval.access_format import line_format
 from serval.config import ServerConfig
+from serval.errors import ConfigError
+from serval.log_config import apply_log_config
+from serval.log_files import LogFile
+from serval.log_settings import HANDS_OFF, STREAM
 
 error_log = logging.getLogger("serval.error")
 access_logger = logging.getLogger("serval.access")
 _parent_of_both = logging.getLogger("serval")
+
+STDOUT: Final = 1
+STDERR: Final = 2
 
 TRACE: Final = 5
 _LEVELS: Final = {
@@ -46,20 +53,75 @@ _USUAL_ATTRIBUTES: Final = frozenset(
 )
 
 
+# The files that we write to in place of the standard streams, by logger; and whose they shall be.
+_files: dict[str, LogFile] = {}
+_owner: list[tuple[int, int]] = []
+
+
 def configure(config: ServerConfig) -> None:
-    """Set level, format and colours.  May be called again; the last call holds.
+    """Set level, format, colours and files.  May be called again; the last call holds.
 
     Raises:
-        ConfigError: The format of the access lines cannot be used.  Nothing has changed then.
+        ConfigError: The format of the access lines, a file or Python's configuration cannot be
+            used.  What was set before holds then.
     """
     line_format(config.access_log_format, config.log_format)
+    files = {
+        name: LogFile(path)
+        for name, path in (
+            (access_logger.name, config.access_log_file),
+            (error_log.name, config.error_log_file),
+        )
+        if path not in ("", STREAM)
+    }
+    try:
+        apply_log_config(config.log_config)
+    except ConfigError:
+        for file in files.values():
+            file.close()
+        raise
+    for old in _files.values():
+        old.close()
+    _files.clear()
+    _files.update(files)
     logging.addLevelName(TRACE, "TRACE")
     for logger in (_parent_of_both, error_log, access_logger):
         logger.__class__ = _AlwaysOn
     _parent_of_both.setLevel(_LEVELS[config.log_level])
     for handler in own_handlers():
         _parent_of_both.removeHandler(handler)
-    _parent_of_both.addHandler(_OwnHandler(config))
+    if config.log_config != HANDS_OFF:
+        _parent_of_both.addHandler(_OwnHandler(config))
+
+
+def access_descriptor() -> int:
+    """Where access lines are written to."""
+    return _files[access_logger.name].fd if access_logger.name in _files else STDOUT
+
+
+def _error_descriptor() -> int:
+    return _files[error_log.name].fd if error_log.name in _files else STDERR
+
+
+def reopen_files() -> None:
+    """Open the files anew, since somebody has renamed them."""
+    for file in _files.values():
+        file.reopen()
+        for uid, gid in _owner:
+            file.give(uid, gid)
+
+
+def follow_files() -> None:
+    """Open those files anew that were renamed while nobody could tell this process."""
+    for file in _files.values():
+        file.follow()
+
+
+def give_files(uid: int, gid: int) -> None:
+    """Let a user open the files anew, and those of the same name; -1 leaves an id as it is."""
+    _owner[:] = [(uid, gid)]
+    for file in _files.values():
+        file.give(uid, gid)
 
 
 def own_handlers() -> list[logging.Handler]:
@@ -106,7 +168,7 @@ class _AlwaysOn(logging.Logger):
 
 
 class _OwnHandler(logging.Handler):
-    """Writes to the standard streams, but only while nobody else listens.
+    """Writes to the standard streams or our files, but only while nobody else listens.
 
     It decides anew with each record, so that an application may set up logging at any time, and
     every line comes exactly once.
@@ -118,16 +180,21 @@ class _OwnHandler(logging.Handler):
             name: _JsonFormatter()
             if config.log_format == "json"
             else _TextFormatter(colored=colors_wanted(config, descriptor))
-            for name, descriptor in ((access_logger.name, 1), (error_log.name, 2))
+            for name, descriptor in (
+                (access_logger.name, access_descriptor()),
+                (error_log.name, _error_descriptor()),
+            )
         }
 
     def emit(self, record: logging.LogRecord) -> None:
         if others_listen(logging.getLogger(record.name)):
             return
         # Looked up each time: a test or a daemon may have put another stream there.
-        access = record.name == access_logger.name
-        stream: TextIO | None = sys.stdout if access else sys.stderr
-        text = self._formatters[access_logger.name if access else error_log.name].format(record)
+        name = access_logger.name if record.name == access_logger.name else error_log.name
+        stream: TextIO | LogFile | None = _files.get(name)
+        if stream is None:
+            stream = sys.stdout if name == access_logger.name else sys.stderr
+        text = self._formatters[name].format(record)
         if stream is None:
             return
         try:

@@ -181,6 +181,7 @@ SIGNALS: Final = (
         "does an application that was loaded with --preload.",
     ),
     ("TTIN, TTOU", "One worker more, one worker less."),
+    ("USR1", "Open the log files anew, after they were renamed; for logrotate."),
     (
         "USR2",
         "Every worker writes to the log where its threads and tasks stand, and its connections.",
@@ -189,7 +190,7 @@ SIGNALS: Final = (
 
 SIGNALS_NOTE: Final = (
     "They go to the supervisor, the first process. With --workers 0 there is none, and only TERM, "
-    "INT, QUIT and USR2 have these meanings.",
+    "INT, QUIT, USR1 and USR2 have these meanings.",
 )
 
 EXIT_STATUSES: Final = (

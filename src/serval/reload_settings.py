@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from serval.log_settings import LogSettings
 from serval.options import Group, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReloadSettings:
+class ReloadSettings(LogSettings):
     """What to watch for changes."""
 
     reload: bool = option(

@@ -76,13 +76,14 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
         TlsError: A certificate cannot be loaded; no socket was opened.
         ConfigError: A setting cannot be honoured here.
     """
+    if config.umask:
+        os.umask(parse_mode(config.umask))
     log.configure(config)
     loop_name(config.loop)
     config = _in_development(config) if config.reload else config
     identity = identity_of(config.user, config.group)
+    log.give_files(identity.uid, identity.gid)
     certificates = load_certificates(config)
-    if config.umask:
-        os.umask(parse_mode(config.umask))
     if config.workers == 0:
         with Listening(config, _binds(config)) as listeners, closing(PidFile(config.pid_file)):
             _announce(config, listeners)
@@ -115,6 +116,7 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
                 inbox=inbox,
                 reloader=partial(_reload, inheritance, reload_config),
                 unlisten=partial(close_listeners, listeners),
+                reopen_logs=log.reopen_files,
                 companions=companions,
             ).run()
         return ExitStatus.OK
@@ -236,6 +238,7 @@ def _reload(inherited: Inheritance, read: ConfigReader | None) -> tuple[Settings
     identity = identity_of(config.user, config.group)
     certificates = load_certificates(config)
     log.configure(config)
+    log.give_files(identity.uid, identity.gid)
     _warn_of_trust(config, inherited.listeners)
     if inherited.app is not None:
         _log.warning("the application was preloaded; a restart loads it anew, a reload does not")

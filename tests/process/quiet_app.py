@@ -12,3 +12,13 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def probed(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers 503 where the target says so, else 200."""
+    if scope["type"] != "http":
+        return
+    status = 503 if b"fail" in scope["raw_path"] + scope["query_string"] else 200
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body"})

@@ -14,7 +14,7 @@ import quiet_logging
 
 from serval import log
 from serval.access_format import compiled, json_line
-from serval.access_log import AccessLog, LineOutput, open_access_log
+from serval.access_log import AccessLog, LineOutput, SelectiveAccessLog, open_access_log
 from serval.config import ServerConfig
 
 
@@ -497,3 +497,55 @@ def test_a_descriptor_that_leads_nowhere_is_no_error(
     LineOutput(writer)(b"line\n")
 
     assert "access lines are lost" in capsys.readouterr().err
+
+
+# -- what is left out --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "cause", "logged"),
+    [
+        (b"/healthz", 200, "", False),
+        (b"/healthz", 304, "", False),
+        (b"/healthz", 503, "", True),
+        (b"/healthz", 200, "client left", True),
+        (b"/healthz/", 200, "", True),
+        (b"/static/a.css", 200, "", False),
+        (b"/static/", 200, "", False),
+        (b"/static", 200, "", True),
+        (b"/static/a.css", 404, "", True),
+        ("/healthz", 200, "", True),
+    ],
+)
+def test_only_what_succeeds_is_left_out(path: bytes, status: int, cause: str, logged: bool) -> None:
+    turns = Turns()
+    excluded = ("/healthz", "/static/*")
+    access_log = SelectiveAccessLog(turns.written.append, turns.call_soon, excluded=excluded)
+
+    scope = a_scope(path)
+    access_log.finished(None, Done(status), scope, time.monotonic(), cause)
+    facts: dict[str, Any] = {"sent_bytes": 0, "received_bytes": 0, "seconds": 0.1, "headers": ()}
+    access_log.record(scope, status=status, cause=cause, **facts)
+    access_log.flush()
+
+    # A path of another type is none that we have made, and no line can be written of it.
+    expected = 2 if logged and isinstance(path, bytes) else 0
+    assert b"".join(turns.written).count(b"\n") == expected
+
+
+def test_a_request_that_was_lost_is_never_left_out() -> None:
+    turns = Turns()
+    access_log = SelectiveAccessLog(turns.written.append, turns.call_soon, excluded=("/*",))
+
+    access_log.finished(None, Done(200, lost=True), a_scope(), time.monotonic(), "client left")
+    access_log.flush()
+
+    assert b'" 499 13B ' in turns.written[0]
+
+
+def test_what_to_leave_out_is_a_setting() -> None:
+    log.configure(ServerConfig())
+
+    found = open_access_log(ServerConfig(access_log_exclude=("/a",)), Turns().call_soon)
+
+    assert isinstance(found, SelectiveAccessLog)

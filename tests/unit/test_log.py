@@ -5,6 +5,7 @@ import logging.config
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -309,3 +310,59 @@ def test_a_json_record_of_an_exception_holds_the_traceback(streams: Streams) -> 
     log.error_log.error("it broke", exc_info=ValueError("bad"))
 
     assert json.loads(streams.error_lines[0])["exception"].endswith("ValueError: bad")
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def test_each_log_may_have_a_file_of_its_own(tmp_path: Path, streams: Streams) -> None:
+    access, errors = tmp_path / "access.log", tmp_path / "error.log"
+    configure(ServerConfig(access_log_file=str(access), error_log_file=str(errors)))
+
+    log.error_log.error("an error")
+    log.access_logger.info("a request")
+    errors.rename(tmp_path / "error.log.1")
+    log.reopen_files()
+    log.error_log.error("another")
+    log.give_files(-1, -1)
+    log.follow_files()
+
+    assert "a request" in access.read_text()
+    assert (tmp_path / "error.log.1").read_text().endswith("ERROR: an error\n")
+    assert errors.read_text().endswith("ERROR: another\n")
+    assert streams.output == ""
+    assert streams.error_lines == []
+    configure(ServerConfig())
+
+
+def test_a_file_that_cannot_be_opened_changes_nothing(tmp_path: Path, streams: Streams) -> None:
+    first = tmp_path / "first.log"
+    configure(ServerConfig(error_log_file=str(first)))
+
+    for refused in (
+        ServerConfig(error_log_file=str(tmp_path / "none" / "second.log")),
+        ServerConfig(error_log_file=str(tmp_path / "third.log"), log_config="none.json"),
+    ):
+        with pytest.raises(ConfigError):
+            configure(refused)
+        log.error_log.error("an error")
+
+    assert first.read_text().count("an error") == 2
+    configure(ServerConfig())
+
+
+@pytest.mark.parametrize("stream", ["", "-"])
+def test_without_a_file_the_streams_are_written_to(streams: Streams, stream: str) -> None:
+    configure(ServerConfig(error_log_file=stream, access_log_file=stream))
+
+    log.error_log.error("an error")
+
+    assert streams.error_lines[0].endswith("ERROR: an error")
+    assert log.access_descriptor() == 1
+
+
+def test_with_hands_off_nothing_of_ours_is_added(streams: Streams) -> None:
+    configure(ServerConfig())
+    configure(ServerConfig(log_config="none"))
+
+    assert log.own_handlers() == []

@@ -122,6 +122,7 @@ class Supervisor:
         entry: What a worker does, after the fork; it never returns.
         reloader: Gives what new workers run on, on SIGHUP; None for what is there already.
         unlisten: Closes the parent's listening sockets, before the workers are told to stop.
+        reopen_logs: Opens the parent's log files anew, before the workers do.
         companions: What else gets its turn in the loop.
     """
 
@@ -134,6 +135,7 @@ class Supervisor:
         inbox: SignalInbox,
         reloader: Reloader | None = None,
         unlisten: Callable[[], None] = lambda: None,
+        reopen_logs: Callable[[], None] = lambda: None,
         companions: Sequence[Companion] = (),
     ) -> None:
         self.scoreboard = scoreboard
@@ -143,6 +145,7 @@ class Supervisor:
         self._entries = {1: entry}  # by generation: a reload that fails goes back to its own
         self._reloader = reloader
         self._unlisten = unlisten
+        self._reopen_logs = reopen_logs
         self._companions = companions
         self._reloads = 0
         self._inbox = inbox
@@ -213,6 +216,8 @@ class Supervisor:
         elif signum == signal.SIGHUP:
             self._reload()
         elif signum in _RELAYED:
+            if signum == signal.SIGUSR1:  # first of all: the workers may not be able to make files
+                self._reopen_logs()
             for child in self._plan.children:
                 _send(child.pid, signum)
 

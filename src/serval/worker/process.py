@@ -14,8 +14,10 @@ import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 from typing import Any, Final, NoReturn, Protocol
 
+from serval import log
 from serval.config import ServerConfig
 from serval.errors import ExitStatus, StartupError
 from serval.loader import LoadedApp
@@ -141,6 +143,8 @@ class WorkerProcess:
     def _run(self, numbers: Sequence[signal.Signals], early: EarlyStop) -> ExitStatus:
         self._report(WorkerState.BOOTING)
         self._dump.listen()
+        signal.signal(signal.SIGUSR1, _reopen_logs)
+        log.follow_files()  # they may have been renamed since the fork
         try:
             loaded = self._inherited.app or load_app(self._config)
             with asyncio.Runner(loop_factory=loop_factory(self._config.loop)) as runner:
@@ -234,6 +238,10 @@ class WorkerProcess:
             self._slot.ready_at = now
         self._slot.state = state
         self._channel.notify()
+
+
+def _reopen_logs(_number: int, _frame: FrameType | None) -> None:
+    log.reopen_files()
 
 
 def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -1,0 +1,121 @@
+"""Log files and access lines of a whole server, as an operator meets them."""
+
+import http.client
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from process.harness import PATIENCE_SECONDS, children_of, needs_procfs, running
+
+APP = "process.service_apps:app"
+
+
+def get(address: tuple[str, int], path: str, **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(*address, timeout=PATIENCE_SECONDS)
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that no line and no answer tells of."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def lines(path: Path, count: int) -> list[str]:
+    """The lines of a file, once there are so many."""
+    until(lambda: path.exists() and path.read_text().count("\n") >= count)
+    return path.read_text().splitlines()
+
+
+def files_of(pid: int) -> set[str]:
+    """What the descriptors of a process lead to."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return found
+
+
+@needs_procfs
+def test_logs_go_on_in_new_files_once_they_were_renamed_and_usr1_has_come(tmp_path: Path) -> None:
+    access, errors = tmp_path / "access.log", tmp_path / "error.log"
+    options = ("--access-logfile", str(access), "--error-logfile", str(errors))
+
+    with running("serval", APP, "--port", "0", "--workers", "2", *options) as program:
+        until(lambda: errors.exists() and "ready: 2 workers" in errors.read_text())
+        found = re.search(r"http://([\d.]+):(\d+)", errors.read_text())
+        assert found is not None
+        address = (found[1], int(found[2]))
+        get(address, "/first")
+        assert '"GET /first HTTP/1.1" 200' in lines(access, 1)[0]
+        access.rename(tmp_path / "access.log.1")
+        errors.rename(tmp_path / "error.log.1")
+        program.signal(signal.SIGUSR1)
+        pids = [program.pid, *children_of(program.pid)]
+        new = {str(access), str(errors)}
+        until(lambda: all({f for f in files_of(p) if ".log" in f} == new for p in pids))
+        get(address, "/second")
+        assert '"GET /second HTTP/1.1" 200' in lines(access, 1)[0]
+        assert program.stop() == 0
+
+        assert len(pids) == 3
+        assert program.text.replace("app in", "").count("serval") == 0
+    assert "/second" not in (tmp_path / "access.log.1").read_text()
+    assert "stopping: " in errors.read_text()
+
+
+def test_a_log_file_that_cannot_be_opened_keeps_the_server_from_starting(tmp_path: Path) -> None:
+    path = str(tmp_path / "none" / "error.log")
+
+    with running("serval", APP, "--port", "0", "--error-log-file", path) as program:
+        assert program.wait() == 2
+
+        program.expect(f"cannot open the log file {path}: No such file or directory")
+
+
+def test_successful_probes_are_left_out_of_the_access_log_and_failing_ones_are_not() -> None:
+    excluded = ("--access-log-exclude", "/healthz", "--access-log-exclude", "/static/*")
+
+    with running("serval", "process.quiet_app:probed", "--port", "0", *excluded) as program:
+        address = program.address()
+        for path in ("/healthz", "/static/a.css?v=1", "/static", "/healthz?fail", "/static/fail"):
+            get(address, path)
+
+        program.expect(r'"GET /static HTTP/1\.1" 200')
+        program.expect(r'"GET /healthz\?fail HTTP/1\.1" 503')
+        program.expect(r'"GET /static/fail HTTP/1\.1" 503')
+        assert "a.css" not in program.text
+        assert '"GET /healthz HTTP' not in program.text
+
+
+def test_a_log_configuration_of_the_operator_takes_the_place_of_ours(tmp_path: Path) -> None:
+    config, out = tmp_path / "log.json", tmp_path / "all.log"
+    config.write_text(
+        """{
+        "formatters": {"own": {"format": "own %(name)s %(message)s"}},
+        "handlers": {"file": {"class": "logging.FileHandler", "filename": "PATH",
+                              "formatter": "own"}},
+        "root": {"handlers": ["file"], "level": "INFO"}}""".replace("PATH", str(out))
+    )
+
+    with running("serval", APP, "--port", "0", "--log-config", str(config)) as program:
+        until(lambda: out.exists() and "ready: 1 worker" in out.read_text())
+        found = re.search(r"http://([\d.]+):(\d+)", out.read_text())
+        assert found is not None
+        get((found[1], int(found[2])), "/")
+        until(lambda: "own serval.access " in out.read_text())
+        program.stop()
+
+        assert "serval.access" not in program.text
+        assert out.read_text().count('"GET / HTTP/1.1" 200') == 1
