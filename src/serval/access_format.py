@@ -13,7 +13,13 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from serval.asgi.types import Scope
 from serval.errors import ConfigError
-from serval.escaping import escape_target, escape_text, escape_value, given_id
+from serval.escaping import (
+    escape_target,
+    escape_text,
+    escape_value,
+    given_id,
+    traceparent,
+)
 
 # Longer values are cut, so that a line fits into one atomic write to a pipe (PIPE_BUF, 4096).
 _VALUE_CHARACTERS: Final = 512
@@ -184,8 +190,10 @@ def fields(entry: Entry) -> dict[str, str | int | float]:
         "user_agent": _request_header(entry, b"user-agent"),
         "referer": _request_header(entry, b"referer"),
     }
-    if request_id := given_id(entry.scope) or _request_header(entry, b"x-request-id"):
-        found["request_id"] = request_id
+    if known := _request_id(entry):
+        found["request_id"] = known
+    if trace := traceparent(scope):
+        found["traceparent"] = trace
     if entry.cause:
         found["cause"] = escape_text(entry.cause)
     return found
@@ -235,6 +243,11 @@ def _request_header(entry: Entry, wanted: bytes) -> str:
     return _value_of(entry.scope["headers"], wanted)
 
 
+def _request_id(entry: Entry) -> str:
+    """The id that we have given, or what the client calls one."""
+    return given_id(entry.scope) or _request_header(entry, b"x-request-id")
+
+
 def _user(entry: Entry) -> str:
     """The user name of Basic authentication (RFC 7617), whether or not it was accepted."""
     for name, value in entry.scope["headers"]:
@@ -278,6 +291,8 @@ _ATOMS: Final[dict[str, _Atom]] = {
     "L": lambda e: f"{e.seconds:.6f}",
     "p": lambda e: f"<{e.pid}>",
     "tls": _tls_version,
+    "request_id": lambda e: _request_id(e) or "-",
+    "traceparent": lambda e: traceparent(e.scope) or "-",
     "cause": lambda e: escape_text(e.cause) or "-",
 }
 

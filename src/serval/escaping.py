@@ -3,6 +3,7 @@
 Pure; used by the access log and the fault log.
 """
 
+import re
 from typing import Final
 
 from serval.asgi.types import Scope
@@ -13,6 +14,9 @@ _IN_VALUES: Final = {
     code: f"\\x{code:02x}" for code in range(256) if code not in _PLAIN - {ord("\\")}
 }
 _ID_CHARACTERS: Final = 200
+
+# Trace Context, section 3.2: a version, the trace, the span that called us, flags.
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def escape_target(target: bytes) -> str:
@@ -67,3 +71,22 @@ def given_id(scope: Scope) -> str:
     """What whoever handed a request over calls it in logs, or nothing."""
     own = (scope.get("extensions") or {}).get("serval") or {}
     return escape_text(own.get("request_id", ""), limit=_ID_CHARACTERS)
+
+
+def request_extras(scope: Scope) -> dict[str, str]:
+    """What a record in a log has of the request that it is about, as typed fields."""
+    found = {
+        "method": escape_text(str(scope.get("method", "WEBSOCKET"))),
+        "path": escape_text(str(scope.get("path", ""))),
+        "request_id": given_id(scope),
+        "traceparent": traceparent(scope),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def traceparent(scope: Scope) -> str:
+    """The W3C trace context that came with a request, if it is one; else nothing."""
+    for name, value in scope.get("headers", ()):
+        if name == b"traceparent":
+            return value.decode("ascii") if _TRACEPARENT.fullmatch(value) else ""
+    return ""

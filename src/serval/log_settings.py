@@ -3,6 +3,7 @@
 A base of `ServerConfig`, apart for room.  Inert like all settings.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -12,6 +13,10 @@ from serval.options import Group, option
 # In place of a file or a configuration: a standard stream, and none at all.
 STREAM: Final = "-"
 HANDS_OFF: Final = "none"
+_MEANT_OTHERWISE: Final = frozenset(
+    ("host", "connection", "content-length", "transfer-encoding", "upgrade", "traceparent")
+)
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,16 @@ class LogSettings:
         group=Group.LOGGING,
         placeholder="PATH",
     )
+    request_id_header: str = option(
+        "",
+        "Give each request an id, such as X-Request-ID: taken from this header where a trusted "
+        "proxy has set it, else made. The application and the logs see it.",
+        group=Group.LOGGING,
+        placeholder="NAME",
+    )
+    request_id_response: bool = option(
+        True, "Send the request's id in the same header of the response.", group=Group.LOGGING
+    )
     use_colors: Literal["auto", "on", "off"] = option(
         "auto", "Colour the log; auto does on a terminal.", group=Group.LOGGING, as_switch=True
     )
@@ -81,6 +96,7 @@ def log_faults(settings: LogSettings) -> Iterator[tuple[str, str]]:
                 "access_log_exclude",
                 f"must be paths as clients send them, such as /healthz or /static/*, not {path!r}",
             )
+    yield from _id_faults(settings)
     if settings.log_config == HANDS_OFF:
         for name in ("error_log_file", "access_log_file"):
             if getattr(settings, name):
@@ -90,3 +106,14 @@ def log_faults(settings: LogSettings) -> Iterator[tuple[str, str]]:
         for name in ("access_log_file", "access_log_format", "access_log_exclude"):
             if getattr(settings, name) != getattr(usual, name):
                 yield name, "has no effect without an access log; leave out --no-access-log"
+
+
+def _id_faults(settings: LogSettings) -> Iterator[tuple[str, str]]:
+    header = settings.request_id_header
+    if header and (not _TOKEN.fullmatch(header) or header.lower() in _MEANT_OTHERWISE):
+        yield (
+            "request_id_header",
+            f"must be the name of a header for ids, such as X-Request-ID, not {header!r}",
+        )
+    if not header and not settings.request_id_response:
+        yield "request_id_response", "is off, and without request_id_header there is no id"

@@ -22,3 +22,16 @@ async def probed(scope: Scope, receive: Receive, send: Send) -> None:
     headers = [(b"content-length", b"0")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body"})
+
+
+async def identified(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the id of the request, as its extension and header have it."""
+    if scope["type"] != "http":
+        return
+    if scope["path"] == "/fail":
+        raise RuntimeError("failed on purpose")
+    seen = scope["extensions"]["serval"]["request_id"].encode()
+    assert (b"x-request-id", seen) in scope["headers"]
+    headers = [(b"content-length", b"0"), (b"x-seen", seen)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body"})

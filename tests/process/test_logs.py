@@ -1,6 +1,7 @@
 """Log files and access lines of a whole server, as an operator meets them."""
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -119,3 +120,26 @@ def test_a_log_configuration_of_the_operator_takes_the_place_of_ours(tmp_path: P
 
         assert "serval.access" not in program.text
         assert out.read_text().count('"GET / HTTP/1.1" 200') == 1
+
+
+def test_each_request_has_an_id_that_client_application_and_logs_agree_on() -> None:
+    ids = ("--request-id-header", "X-Request-ID", "--log-format", "json")
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    with running("serval", "process.quiet_app:identified", "--port", "0", *ids) as program:
+        address = program.address()
+        given = get(address, "/a", **{"X-Request-ID": "abc-1", "traceparent": trace})
+        made = get(address, "/b")
+        failed = get(address, "/fail", **{"X-Request-ID": "abc-2"})
+
+        assert given.getheader("X-Request-ID") == given.getheader("X-Seen") == "abc-1"
+        assert re.fullmatch("[0-9a-f]{32}", made.getheader("X-Request-ID") or "")
+        assert made.getheader("X-Seen") == made.getheader("X-Request-ID")
+        assert (failed.status, failed.getheader("X-Request-ID")) == (500, "abc-2")
+        error = json.loads(program.expect(r'\{.*"exception".*\}')[0])
+        assert (error["request_id"], error["method"], error["path"]) == ("abc-2", "GET", "/fail")
+        assert "app raised without a response: GET '/fail' [abc-2]" in error["message"]
+        program.stop()
+        access = [json.loads(line) for line in program.lines if '"serval.access"' in line]
+        assert {one["request_id"] for one in access} >= {"abc-1", "abc-2"}
+        assert [one.get("traceparent") for one in access if one["path"] == "/a"] == [trace]

@@ -120,6 +120,8 @@ def companions(one: Option) -> list[str]:
         return ["--ssl-certfile", "x", "--ssl-cert-reqs", "required"]
     if one.name.startswith("ssl_") and one.name != "ssl_certfile":
         return ["--ssl-certfile", "x"]
+    if one.name == "request_id_response":
+        return ["--request-id-header", "x-request-id"]
     return ["--bind", "unix:x"] if one.name.startswith("uds_") else []
 
 
@@ -128,6 +130,8 @@ SPECIAL = {
     "env_file": "x.env",
     "header": "a: b",
     "admin_bind": "unix:/x",
+    "access_log_exclude": "/x",
+    "request_id_header": "x-request-id",
     "umask": "027",
     "uds_mode": "600",
     "forwarded_headers": "forwarded",

@@ -1,8 +1,17 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serval.escaping import escape_target, escape_text, escape_value, request_text
+from serval.escaping import (
+    escape_target,
+    escape_text,
+    escape_value,
+    request_extras,
+    request_text,
+    traceparent,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +70,37 @@ def test_text_beyond_ascii_appears_as_its_utf_8_bytes_and_a_lone_surrogate_by_na
     assert escape_text("ü\ud800") == r"\xc3\xbc\x5cud800"
 
 
-def test_a_request_is_named_in_a_few_words_and_by_what_it_is_called() -> None:
-    scope = {"type": "http", "method": "GET", "path": "/ü"}
-    called = {**scope, "extensions": {"serval": {"request_id": "7f\n1"}}}
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
+
+def test_a_request_is_told_in_a_few_words_and_with_its_id_if_it_has_one() -> None:
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/\u00e9\n"}
+
+    assert request_text(scope) == "GET '/\\xe9\\n'"
+    assert request_text(scope | {"extensions": {"serval": {"request_id": "a-1"}}}) == (
+        "GET '/\\xe9\\n' [a-1]"
+    )
+    assert request_text({"type": "websocket", "path": "/"}) == "WebSocket '/'"
     assert request_text(None) == "no request"
-    assert request_text(scope) == r"GET '/\xfc'"
-    assert request_text(called) == r"GET '/\xfc' [7f\x0a1]"
-    assert request_text({"type": "websocket", "path": "/chat"}) == "WebSocket '/chat'"
+
+
+def test_a_record_has_what_is_known_of_its_request() -> None:
+    scope: dict[str, Any] = {
+        "method": "GET",
+        "path": "/\n",
+        "headers": [(b"a", b"b"), (b"traceparent", TRACE)],
+        "extensions": {"serval": {"request_id": "a-1"}},
+    }
+
+    assert request_extras(scope) == {
+        "method": "GET",
+        "path": "/\\x0a",
+        "request_id": "a-1",
+        "traceparent": TRACE.decode(),
+    }
+    assert request_extras({"path": "/"}) == {"method": "WEBSOCKET", "path": "/"}
+
+
+@pytest.mark.parametrize("value", [b"", b"x", TRACE.upper(), TRACE + b"-more", b'"' + TRACE[1:]])
+def test_what_is_no_trace_context_is_none(value: bytes) -> None:
+    assert traceparent({"headers": [(b"traceparent", value)]}) == ""

@@ -35,3 +35,14 @@ def test_what_says_how_access_lines_are_is_refused_where_there_are_none(
 
     with pytest.raises(ConfigError, match=f"{name} has no effect without an access log"):
         ServerConfig(**settings)
+
+
+@pytest.mark.parametrize("name", ["a b", "Host", "content-length", "x:y"])
+def test_ids_need_a_header_of_their_own(name: str) -> None:
+    with pytest.raises(ConfigError, match="request_id_header must be the name of a header for ids"):
+        ServerConfig(request_id_header=name)
+
+
+def test_no_id_can_be_kept_from_clients_where_there_is_none() -> None:
+    with pytest.raises(ConfigError, match="request_id_response is off, and without"):
+        ServerConfig(request_id_response=False)

@@ -98,10 +98,13 @@ class Proxies:
 
     def amend_for(self, peer: Address | None) -> Amend | None:
         """What to do with the scopes of a peer's requests, or None where there is nothing to do."""
-        rules = self._rules
-        if rules.headers and (rules.hops or self._is_trusted(peer)):
+        if self._rules.headers and self.trusts(peer):
             return self._amend_trusted
         return self._amend_other
+
+    def trusts(self, peer: Address | None) -> bool:
+        """Whether what the peer says of a request is believed."""
+        return bool(self._rules.hops) or self._is_trusted(peer)
 
     def _is_trusted(self, peer: Address | None) -> bool:
         if peer is None or peer[1] is None:

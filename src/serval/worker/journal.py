@@ -14,7 +14,7 @@ from serval.access_log import CLIENT_LEFT, AccessLog
 from serval.asgi.exchange import Exchange
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
-from serval.escaping import request_text
+from serval.escaping import request_extras, request_text
 from serval.fault_log import FaultLog
 from serval.lifecycle import (
     Lane,
@@ -180,7 +180,7 @@ class Journal:
         if len(self._warned) >= WARNED_COUNT:
             self._warned.clear()
         self._warned.add(key)
-        logger.warning("%s: %s", text, request_text(scope))
+        logger.warning("%s: %s", text, request_text(scope), extra=request_extras(scope))
 
     def tell(self, event: LifecycleEvent) -> None:
         """Give an event to the collector; what that raises is not our end."""

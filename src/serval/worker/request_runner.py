@@ -13,7 +13,7 @@ from typing import Final
 from serval.asgi.exchange import Exchange
 from serval.asgi.http_messages import Phase
 from serval.asgi.types import Address, Scope
-from serval.escaping import request_text
+from serval.escaping import request_extras, request_text
 from serval.protocols.events import RequestReceived
 from serval.protocols.response_framing import Framing
 from serval.worker.service import Service
@@ -100,6 +100,10 @@ class RequestRunner(Wire):
             self._started_at = time.monotonic()
             if service.journal.lifecycle is not None:
                 service.journal.request_started(self, scope)
+            if service.request_ids is not None:
+                exchange.defaults = service.request_ids.ends_for(
+                    exchange, service.timely_ends, scope
+                )
         if self._ending:
             self._last_request_is_known()
             if self._eof:
@@ -110,7 +114,8 @@ class RequestRunner(Wire):
                 self._conclude(exchange)
             else:
                 self.task = task
-                exchange.defaults = service.timely_ends
+                if exchange.defaults is service.defaults:
+                    exchange.defaults = service.timely_ends
 
     async def _run(self, exchange: Exchange, scope: Scope) -> None:
         try:
@@ -133,7 +138,13 @@ class RequestRunner(Wire):
         if ending.excused:
             logger.info("%s: %s: %a", ending.fault, request_text(scope), error)
         else:
-            logger.error("%s: %s", ending.fault, request_text(scope), exc_info=error)
+            logger.error(
+                "%s: %s",
+                ending.fault,
+                request_text(scope),
+                exc_info=error,
+                extra=request_extras(scope),
+            )
 
     # The lane of the running exchange.
 

@@ -7,6 +7,7 @@ the thread of `loop` may touch it.
 import asyncio
 import contextvars
 import copy
+import os
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any, Final, Protocol
 from serval.access_log import AccessLog
 from serval.asgi.farewell import Draining
 from serval.asgi.proxy import Proxies, ProxyRules
+from serval.asgi.request_ids import Amends, RequestIds
 from serval.asgi.scope import scope_template
 from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
@@ -71,6 +73,7 @@ class Service:
         idle: The connections that wait for their next request.
         connection_ended: Called when a connection is gone, where a limit counts them.
         watch: Called once in each second in which something happens, for a watchdog.
+        request_ids: Tells clients the ids of their requests; None where nobody does.
         speaks_websocket: Whether an upgrade to WebSocket is taken up.
     """
 
@@ -96,6 +99,7 @@ class Service:
         "loop",
         "observed",
         "proxies",
+        "request_ids",
         "speaks_websocket",
         "stats",
         "sweeper",
@@ -130,7 +134,14 @@ class Service:
         self.farewell = Draining()
         self.last_request_seconds = 0.0
         self.speaks_websocket = True
-        self.proxies = Proxies(_proxy_rules(config))
+        proxies = Proxies(_proxy_rules(config))
+        self.proxies: Amends = proxies
+        self.request_ids: RequestIds | None = None
+        if config.request_id_header:
+            ids = RequestIds(proxies, config.request_id_header.lower().encode(), new_id)
+            self.proxies = ids
+            self.request_ids = ids if config.request_id_response else None
+            self.observed = self.observed or config.request_id_response
         self.head_limits = HeadLimits(
             request_line_bytes=config.limit_request_line,
             field_bytes=config.limit_header_field,
@@ -293,6 +304,11 @@ class Service:
         self.tally.measure()
         self.journal.choose_finisher()
         self.observed = True
+
+
+def new_id() -> str:
+    """An id that no other request has: 32 hexadecimal digits, as the traces of W3C have them."""
+    return os.urandom(16).hex()
 
 
 def _proxy_rules(config: ServerConfig) -> ProxyRules:
