@@ -544,6 +544,76 @@ def test_a_thread_that_does_not_end_is_left_behind() -> None:
         assert re.search("graceful stop ends", program.text)
 
 
+def test_a_thread_that_dies_is_replaced() -> None:
+    options = ("--threads", "2", "--no-access-log")
+    with serving("process.wsgi_app:app", *options) as (program, address):
+        for _ in range(3):
+            assert ask(address, "/kill")[1] == b"2"
+            for _ in range(2):
+                give_up_at = time.monotonic() + 20
+                while ask(address)[1] != b"hello" and time.monotonic() < give_up_at:
+                    pass
+            program.expect("thread . died and is replaced")
+            program.expect("Killed")
+        with ThreadPoolExecutor(2) as clients:
+            assert (
+                list(clients.map(lambda _: ask(address, "/sleep")[1], range(2))) == [b"hello"] * 2
+            )
+        assert program.stop() == ExitStatus.OK, program.text
+
+
+# --- the time that an application has -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[tuple[Program, Address]]:
+    options = ("--threads", "2", "--timeout-request", "200ms")
+    with serving("process.wsgi_app:app", *options) as (program, address):
+        yield program, address
+        assert program.stop() == ExitStatus.OK, program.text
+        assert "Traceback" not in program.text
+
+
+@pytest.mark.parametrize("path", ["/sleep", "/sleep-before-reading"])
+def test_a_thread_that_takes_too_long_is_answered_for(
+    hurried: tuple[Program, Address], path: str
+) -> None:
+    program, address = hurried
+    head = b" HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 70_000
+    began_at = time.monotonic()
+    answer = exchange(address, b"POST " + path.encode() + head)
+
+    assert time.monotonic() - began_at >= 0.2
+    assert answer.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in answer
+    program.expect(rf"no response within 0.2 s .timeout_request.*: POST '{path}'")
+    program.expect(rf'POST {path} HTTP/1.1" 504')
+
+
+def test_requests_that_wait_for_a_thread_are_answered_in_time_too(
+    hurried: tuple[Program, Address],
+) -> None:
+    address = hurried[1]
+    with ThreadPoolExecutor(8) as clients:
+        statuses = list(clients.map(lambda _: ask(address, "/sleep")[0].status, range(8)))
+
+    assert statuses == [504] * 8
+    assert ask(address)[1] == b"hello"
+    assert ask(address, "/stream")[1].endswith(b"999\n")
+    assert ask(address, "/digest", "POST", b"x" * 100_000)[1].startswith(b"100000 ")
+
+
+def test_an_application_that_awaits_too_long_in_a_thread_is_cancelled() -> None:
+    options = ("--threads", "2", "--timeout-request", "200ms")
+    with serving("process.threaded_app:app", *options) as (program, address):
+        assert ask(address, "/wait")[0].status == 504
+        assert ask(address, "/pause")[1] == b"hello"
+        # Nobody can answer for one that blocks: its loop is held up, and its answer comes late.
+        assert ask(address, "/block")[0].status in {200, 504}
+        assert program.stop() == ExitStatus.OK, program.text
+
+
 # --- ASGI ---------------------------------------------------------------------------------------
 
 
@@ -686,6 +756,21 @@ def test_more_streams_than_threads_leave_room_for_requests() -> None:
         for client in streams:
             client.close()
         assert program.stop() == ExitStatus.OK
+
+
+def test_a_thread_with_a_loop_that_dies_is_replaced() -> None:
+    options = ("--threads", "2", "--loop", "asyncio", "--no-access-log")
+    with serving("process.threaded_app:app", *options) as (program, address):
+        assert ask(address, "/kill")[1] == b"2"
+        for _ in range(2):
+            give_up_at = time.monotonic() + 20
+            while "died and is replaced" not in program.text and time.monotonic() < give_up_at:
+                assert ask(address)[1] == b"hello"
+        with ThreadPoolExecutor(4) as clients:
+            assert (
+                list(clients.map(lambda _: ask(address, "/block")[1], range(4))) == [b"hello"] * 4
+            )
+        assert program.stop() == ExitStatus.OK, program.text
 
 
 def test_what_a_request_leaves_behind_goes_on(asgi: tuple[Program, Address]) -> None:

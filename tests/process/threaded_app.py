@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from process.kill_threads import kill_others
 from serval.asgi.types import Receive, Scope, Send
 
 since_startup: contextvars.ContextVar[str] = contextvars.ContextVar("since_startup")
@@ -130,6 +131,10 @@ async def exiting(scope: Scope, receive: Receive, send: Send) -> None:
     raise SystemExit(3)
 
 
+async def kill(scope: Scope, receive: Receive, send: Send) -> None:
+    await answer(send, kill_others().encode())
+
+
 counts: Counter[str] = Counter()
 counts_lock = threading.Lock()
 
@@ -147,6 +152,7 @@ ROUTES = {
     "/background": background,
     "/raising": raising,
     "/exiting": exiting,
+    "/kill": kill,
 }
 
 

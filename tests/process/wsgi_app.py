@@ -13,6 +13,8 @@ from tempfile import TemporaryFile
 from typing import Any
 from wsgiref.validate import validator
 
+from process.kill_threads import kill_others
+
 Start = Callable[..., Callable[[bytes], object]]
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -192,6 +194,17 @@ def closing(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     return Told(iter([b"hello"] if environ["REQUEST_METHOD"] != "HEAD" else []), "closing")
 
 
+def kill(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", PLAIN)
+    return [kill_others().encode()]
+
+
+def sleep_before_reading(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    time.sleep(0.5)
+    environ["wsgi.input"].read(10)
+    return hello(environ, start)
+
+
 counts: Counter[str] = Counter()
 
 
@@ -225,6 +238,8 @@ ROUTES = {
     "/sleep": sleep,
     "/pause": pause,
     "/most": most,
+    "/kill": kill,
+    "/sleep-before-reading": sleep_before_reading,
     "/listed": listed,
     "/large": large,
     "/no-length": no_length,

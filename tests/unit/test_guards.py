@@ -43,9 +43,17 @@ def test_each_limit_has_its_guard(settings: dict[str, Any], kind: type) -> None:
     assert type(guarded(app, service_with(**settings))) is kind
 
 
-def test_threads_have_none() -> None:
-    refuse_guards(service_with())
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+def test_threads_are_the_limit_where_there_are_threads(interface: str) -> None:
+    refuse_guards(service_with(timeout_request=1.0), interface)
     with pytest.raises(
         ConfigError, match="limit_concurrency is for applications on the event loop"
     ):
-        refuse_guards(service_with(limit_concurrency=1))
+        refuse_guards(service_with(limit_concurrency=1), interface)
+
+
+@pytest.mark.parametrize("name", ["timeout_response_idle", "limit_websockets"])
+def test_what_wsgi_does_not_know_has_no_limit(name: str) -> None:
+    refuse_guards(service_with(**{name: 1}), "asgi")
+    with pytest.raises(ConfigError, match=f"{name} is for ASGI applications"):
+        refuse_guards(service_with(**{name: 1}), "wsgi")

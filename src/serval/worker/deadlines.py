@@ -24,6 +24,7 @@ class Wait(IntEnum):
     BODY = auto()  # more of a request body
     WRITE = auto()  # the peer to read what we sent
     LINGER = auto()  # the peer to see our answer before the connection is closed
+    REQUEST = auto()  # an application on a thread to begin its response
 
 
 class WaitQueue(Generic[Item]):

@@ -27,12 +27,19 @@ def in_time(app: ASGIApp, service: Service) -> ASGIApp:
     return app
 
 
-def refuse_guards(service: Service) -> None:
-    """Where threads run the application, nothing can be cancelled, and their number is the limit.
+def refuse_guards(service: Service, interface: str) -> None:
+    """Where threads run the application, their number is the limit, and a thread can't be stopped.
 
     Raises:
-        ConfigError: A guard is asked for all the same.
+        ConfigError: What they cannot honour is asked for all the same.
     """
-    for name in (*_TIMEOUTS, *_LIMITS):
-        if getattr(service.config, name):
-            raise ConfigError(f"{name} is for applications on the event loop, not for threads")
+    config = service.config
+    if config.limit_concurrency:
+        raise ConfigError(
+            "limit_concurrency is for applications on the event loop; of threads, threads says how "
+            "many requests run at once"
+        )
+    if interface == "wsgi":
+        for name in ("timeout_response_idle", "limit_websockets"):
+            if getattr(config, name):
+                raise ConfigError(f"{name} is for ASGI applications, and this one speaks WSGI")

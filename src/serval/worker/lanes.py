@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from serval.config import ServerConfig
-from serval.errors import ConfigError
 from serval.loader import LoadedApp
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
@@ -124,11 +123,7 @@ def open_lanes(
     pool: AsyncPool,
     certificates: Certificates | None,
 ) -> Lanes:
-    """What serves the connections from these listeners; the service has none yet.
-
-    Raises:
-        ConfigError: A setting cannot be honoured by what serves.
-    """
+    """What serves the connections from these listeners; the service has none yet."""
 
     def accepting(adopt: Adopt | None) -> SyncWorker:
         return SyncWorker(service, listeners, pool, certificates=certificates, adopt=adopt)
@@ -138,10 +133,6 @@ def open_lanes(
         wsgi_pool = WsgiPool(service, pool, loaded.app, count or DEFAULT_THREADS)
         return WsgiLanes(wsgi_pool, accepting(wsgi_pool.adopt))
     if count:
-        if service.config.limit_concurrency:
-            raise ConfigError(
-                "limit_concurrency contradicts threads: it counts the requests of one event loop"
-            )
         asgi_pool = AsgiPool(service, pool, loaded.app, count)
         return AsgiLanes(asgi_pool, accepting(asgi_pool.adopt))
     return Inline(accepting(None))

@@ -16,6 +16,7 @@ from serval.lifecycle import Lane
 from serval.protocols.events import RequestReceived
 from serval.worker.deadlines import Wait
 from serval.worker.poller import BROKEN, READ
+from serval.worker.service import Service
 from serval.worker.socket_connection import Selector, SocketConnection
 from serval.worker.wire import State
 
@@ -38,6 +39,10 @@ class Seat(Selector, Protocol):
 
 class Owner(Protocol):
     """The pool, as its connections see it."""
+
+    @property
+    def front(self) -> Service:
+        """The service of the main thread."""
 
     @property
     def desk(self) -> Seat:

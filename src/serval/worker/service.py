@@ -164,6 +164,7 @@ class Service:
                     Wait.BODY: config.timeout_body_idle,
                     Wait.WRITE: config.timeout_write_idle,
                     Wait.LINGER: LINGER_SECONDS,
+                    Wait.REQUEST: config.timeout_request,
                 }
             ),
             loop,

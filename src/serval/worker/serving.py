@@ -62,9 +62,8 @@ class Serving:
         service.tally.slot = slot
         service.tally.slots = slots
         if from_threads:
-            refuse_guards(service)
-        else:
-            service.app = guarded(service.app, service)
+            refuse_guards(service, loaded.interface)
+        service.app = guarded(service.app, service)
         if config.admin_bind:
             service.measure()
         self._lifespan = Lifespan(

@@ -5,12 +5,14 @@ left of an answer leaves, with no thread waiting for the peer.
 """
 
 import io
+import logging
 import os
 import select
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
@@ -21,13 +23,19 @@ from serval.asgi.http_messages import Phase
 from serval.asgi.request_side import Input
 from serval.asgi.types import Address, Scope
 from serval.errors import ClientDisconnected, PeerError
+from serval.escaping import request_text
 from serval.protocols.events import BodyReceived, RequestReceived
+from serval.protocols.response import plain_response
 from serval.worker.connection import BODY_BUFFER_BYTES, BODY_PROGRESS_BYTES
+from serval.worker.deadlines import Wait
+from serval.worker.overdue import Overdue
 from serval.worker.pooled_connection import Owner, PooledConnection, Seat
 from serval.worker.roster import Roster
 from serval.worker.socket_connection import RECEIVE_BYTES
 from serval.worker.wsgi_exchange import WsgiExchange
 from serval.wsgi import BodyReader, Environ, WSGIApp, call, environ_of
+
+logger = logging.getLogger("serval.error")
 
 # What one `sendfile` is asked for; the thread looks at the time in between.
 SENDFILE_BYTES: Final = 1_048_576
@@ -55,6 +63,10 @@ class WsgiSeat(Seat, Protocol):
     @property
     def soon(self) -> deque[tuple[Callable[..., object], tuple[Any, ...]]]:
         """What is to be called before the connection is released, with its arguments."""
+
+    @property
+    def limits_time(self) -> bool:
+        """Whether applications have so much time, and no more, to begin a response."""
 
     def pass_turn(self) -> None:
         """Let another thread look for events, before this one may take its time."""
@@ -170,6 +182,8 @@ class WsgiConnection(PooledConnection):
         seat = self.seat
         paces = seat.roster.paces
         shape = paces.shape(self._scope["raw_path"])
+        if seat.limits_time and exchange.overdue is None:
+            self._limit_time(exchange)
         if not (paces.is_quick(shape) or seat.roster.may_run(seat, shape)):
             self._call = _PARKED
             return
@@ -189,6 +203,8 @@ class WsgiConnection(PooledConnection):
 
     def _app_returned(self, exchange: WsgiExchange, error: BaseException | None) -> None:
         """The application is done with a request: end the response if it did not."""
+        if exchange.overdue is not None and not self._in_time(exchange, exchange.overdue):
+            return
         if error is not None and self.exchange is not exchange and only_disconnects(error):
             pass  # its input has failed, and that was logged
         elif error is not None or exchange.phase is not Phase.DONE:
@@ -208,6 +224,42 @@ class WsgiConnection(PooledConnection):
         scope = self._scope
         template = self.seat.template(self.server, scope["scheme"])
         return environ_of(template, scope, body, length)
+
+    # The time that the application has to begin its response.
+
+    def _limit_time(self, exchange: WsgiExchange) -> None:
+        exchange.overdue = Overdue(self)
+        self.service.sweeper.start(Wait.REQUEST, exchange.overdue)
+
+    def _in_time(self, exchange: WsgiExchange, overdue: Overdue) -> bool:
+        """Whether the response is still the application's to end; else drop the connection."""
+        self.service.sweeper.stop(Wait.REQUEST, overdue)
+        if overdue.ended():
+            return True
+        exchange.peer_lost()
+        self.exchange = None
+        self.drop()
+        return False
+
+    def overtake(self) -> None:
+        """Answer 504 while the thread goes on.  Main thread; it holds the request's lock."""
+        exchange, service = self.exchange, self.threads.front
+        assert exchange is not None
+        text = "504 Gateway Timeout: the application took too long"
+        exchange.status, exchange.sent_bytes = 504, len(text) + len("\n")
+        with suppress(OSError):
+            self._sock.send(plain_response(504, text, service.defaults))
+        self.unblock()
+        service.stats.requests += 1
+        service.journal.count_refusal(504)
+        logger.warning(
+            "no response within %g s (timeout_request), answered 504 while its thread goes on: %s",
+            service.config.timeout_request,
+            request_text(self._scope),
+        )
+        if service.observed:
+            cause = "timeout_request"
+            service.journal.request_finished(self, exchange, self._scope, self._started_at, cause)
 
     # Waiting for the peer, which takes up the thread.
 
@@ -241,7 +293,7 @@ class WsgiConnection(PooledConnection):
         limit_seconds = self.service.config.timeout_body_idle
         while True:
             try:
-                return self._sock.recv(RECEIVE_BYTES)
+                return self._take_more()
             except self._not_ready:
                 pass
             except OSError:
@@ -256,6 +308,20 @@ class WsgiConnection(PooledConnection):
             if not limit_seconds:
                 self._await(select.POLLIN, 0.0)
             self._waited_seconds += time.monotonic() - began_at
+
+    def _take_more(self) -> bytes:
+        exchange = cast("WsgiExchange", self.exchange)
+        if exchange.overdue is None:
+            return self._sock.recv(RECEIVE_BYTES)
+        with exchange.overdue.lock:
+            exchange.overdue.check()
+            return self._sock.recv(RECEIVE_BYTES)
+
+    def _refuse(self, error: PeerError) -> None:
+        exchange = self.exchange
+        if isinstance(exchange, WsgiExchange) and exchange.overdue is not None:
+            exchange.overdue.begin()
+        super()._refuse(error)
 
     def push(self, exchange: Exchange) -> None:
         """Send what is queued, to the last byte.

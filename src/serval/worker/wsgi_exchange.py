@@ -14,6 +14,7 @@ from serval.asgi.lane import Lane
 from serval.asgi.request_side import Input
 from serval.errors import AppError
 from serval.protocols.response_framing import Framing
+from serval.worker.overdue import Overdue
 from serval.wsgi import Given
 
 # A file up to this size is sent together with its head.
@@ -38,10 +39,15 @@ class WsgiLane(Lane, Protocol):
 
 
 class WsgiExchange(Exchange):
-    """An exchange whose application answers by calls that return when the client has its bytes."""
+    """An exchange whose application answers by calls that return when the client has its bytes.
+
+    Attributes:
+        overdue: Who answers, where the time is limited.
+    """
 
     _lane: WsgiLane
     _given: Given | None = None
+    overdue: Overdue | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -60,7 +66,12 @@ class WsgiExchange(Exchange):
         while not self._chunks:
             if self.input is not Input.ARRIVING:
                 return b""
-            self._ask_for_body()
+            if self.overdue is None:
+                self._ask_for_body()
+            else:
+                with self.overdue.lock:
+                    self.overdue.check()
+                    self._ask_for_body()
             self._lane.read_more(self)
         return self._take_body()
 
@@ -130,6 +141,8 @@ class WsgiExchange(Exchange):
         """Take what `start` was given for what the application says; whether that was now."""
         if self.phase is not Phase.WAITING or self._given is None:
             return False
+        if self.overdue is not None:
+            self.overdue.begin()
         self.status, _, self.response_headers, self._head = self._given
         self.phase = Phase.HEAD_HELD
         return True

@@ -65,6 +65,10 @@ class WsgiSeat(Seat, Protocol):
 
     date_due_at: float
 
+    @property
+    def takes_short_way(self) -> bool:
+        """Whether nobody wants to be told of requests, nor to look at the time."""
+
     def renew_date(self, now: float) -> None:
         """Build it."""
 
@@ -96,7 +100,7 @@ class KnowingConnection(WsgiConnection):
 
     def serve(self, seat: Any, bits: int) -> None:
         """The socket is ready for what `bits` say, or the parked request has its turn."""
-        if bits != READ or self.state is not _IDLE or self.service.observed:
+        if bits != READ or self.state is not _IDLE or not seat.takes_short_way:
             super().serve(seat, bits)
             return
         if self.seat is not seat:

@@ -103,6 +103,8 @@ class WsgiSeat(PoolSeat):
         self.soon = loop.soon
         self.running = b""
         self.busy_since = 0.0
+        self.limits_time = bool(service.config.timeout_request)
+        self.takes_short_way = not (service.observed or self.limits_time)
         self.date_due_at = 0.0
         self._turns = threads.turns
         self._known = threads.known
