@@ -9,8 +9,9 @@ import shutil
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -26,8 +27,10 @@ Address = tuple[str, int]
 MIB = 1 << 20
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
-HOSTILE_COUNT = 300
+HOSTILE_COUNT = 1_000
 TRICKLE_SECONDS = 0.1
+ATTEMPTS = 3  # to measure what takes less than a millisecond on a machine that is busy
+DRIPS_EACH_TENTH = 100  # of the clients send a byte in each tenth of a second: all, in a second
 
 
 @contextmanager
@@ -56,39 +59,56 @@ def crowd(stack: ExitStack, address: Address, count: int, **buffers: int) -> lis
     return clients
 
 
-def quick_requests(client: Client, seconds: float, each: Callable[[], None]) -> list[float]:
-    """How long requests take one after the other, with something done now and then between."""
-    took: list[float] = []
-    end_at = time.monotonic() + seconds
-    next_at = 0.0
-    while (now := time.monotonic()) < end_at:
-        if now >= next_at:
-            each()
-            next_at = time.monotonic() + TRICKLE_SECONDS
-        began_at = time.perf_counter()
-        assert client.get().status == 200
-        took.append(time.perf_counter() - began_at)
-    return took
-
-
 def p99(values: list[float]) -> float:
     return sorted(values)[len(values) * 99 // 100]
 
 
-def nothing() -> None:
-    """Between the requests of a client that has the server for itself."""
+def slowdown(
+    hold: Callable[[ExitStack, Address], Callable[[], None]], seconds: float, *options: str
+) -> float:
+    """How many times as long an honest client's requests take (p99) beside others.
+
+    It asks two servers in turns, one of which has the others, so that whatever else the machine
+    has to do holds up both.
+
+    Args:
+        hold: Connects the others; what it returns is called in each tenth of a second.
+        options: Of both servers.
+    """
+    took: list[list[float]] = [[], []]
+    quiet = ("--no-access-log", *options)
+    with hardened(*quiet) as (_, beside), hardened(*quiet) as (_, alone), ExitStack() as stack:
+        honest = [*crowd(stack, beside, 1), *crowd(stack, alone, 1)]
+        each = hold(stack, beside)
+        end_at = time.monotonic() + seconds
+        next_at = 0.0
+        while (now := time.monotonic()) < end_at:
+            if now >= next_at:
+                each()
+                next_at = time.monotonic() + TRICKLE_SECONDS
+            for client, seen in zip(honest, took, strict=True):
+                began_at = time.perf_counter()
+                assert client.get().status == 200
+                seen.append(time.perf_counter() - began_at)
+    beside_others, by_itself = map(p99, took)
+    ratio = beside_others / by_itself
+    print(
+        f"p99 of {len(took[0])}: {beside_others * 1e6:.0f} us beside others, "
+        f"{by_itself * 1e6:.0f} us alone: {ratio:.2f}"
+    )
+    return ratio
 
 
-def drip(clients: list[Client], byte: bytes) -> Callable[[], None]:
-    """Send one byte more on each connection that still takes it."""
-    open_clients = list(clients)
+def drip(clients: list[Client], byte: bytes, count: int = DRIPS_EACH_TENTH) -> Callable[[], None]:
+    """Send one byte more on the next so many of the connections that still take it."""
+    waiting = deque(clients)
 
     def once() -> None:
-        for client in list(open_clients):
-            try:
+        for _ in range(min(count, len(waiting))):
+            client = waiting.popleft()
+            with suppress(OSError):  # it was refused and closed
                 client.send(byte)
-            except OSError:  # it was refused and closed
-                open_clients.remove(client)
+                waiting.append(client)
 
     return once
 
@@ -108,41 +128,56 @@ def statuses(clients: list[Client]) -> list[int]:
 # --- slow clients -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("opening", "byte", "reason"),
-    [
-        pytest.param(b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ", b"a", "head-timeout", id="head"),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n",
-            b"a",
-            "body-timeout",
-            id="counted body",
-        ),
-        pytest.param(CHUNKED + b"fffff\r\n", b"a", "body-timeout", id="chunked body"),
-        pytest.param(CHUNKED, b"1\r\na\r\n", "body-timeout", id="tiny chunks"),
-    ],
-)
-def test_clients_that_drip_are_refused_in_time_and_hold_nobody_up(
-    opening: bytes, byte: bytes, reason: str
-) -> None:
+DRIPS = {
+    "head": (b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ", b"a", "head-timeout"),
+    "counted body": (
+        b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n",
+        b"a",
+        "body-timeout",
+    ),
+    "chunked body": (CHUNKED + b"fffff\r\n", b"a", "body-timeout"),
+    "tiny chunks": (CHUNKED, b"1\r\na\r\n", "body-timeout"),
+}
+
+
+@pytest.mark.parametrize("kind", DRIPS)
+def test_a_thousand_clients_that_drip_are_refused_in_time(kind: str) -> None:
+    opening, byte, reason = DRIPS[kind]
     timeouts = ["--timeout-headers", "1", "--timeout-body-idle", "1", "--no-access-log"]
     with hardened(*timeouts) as (program, address), ExitStack() as stack:
-        (honest,) = crowd(stack, address, 1)
-        alone = quick_requests(honest, 0.7, nothing)
         slow = crowd(stack, address, HOSTILE_COUNT)
+        began_at = time.monotonic()
         for client in slow:
             client.send(opening)
-        amidst = quick_requests(honest, 2.5, drip(slow, byte))
+        some_more = drip(slow, byte)
+        refused: set[Client] = set()
+        while len(refused) < HOSTILE_COUNT and time.monotonic() < began_at + 10:
+            some_more()
+            time.sleep(TRICKLE_SECONDS)
+            readable = select.select([client.sock for client in slow], [], [], 0)[0]
+            refused = {client for client in slow if client.sock in readable}
 
-        readable, _, _ = select.select([client.sock for client in slow], [], [], 0)
-        assert len(readable) == HOSTILE_COUNT
+        # A second late at most, and as long again for a machine that has other things to do.
+        assert len(refused) == HOSTILE_COUNT
+        assert time.monotonic() - began_at < 3
         found = statuses(slow)
         assert set(found) <= {408, 0}
         assert found.count(408) >= HOSTILE_COUNT * 9 // 10
-        # Dripping itself takes turns with the honest client: most of its requests are as quick.
-        assert sorted(amidst)[len(amidst) // 2] < 4 * sorted(alone)[len(alone) // 2]
-        assert p99(amidst) < max(10 * p99(alone), 0.1)
         program.expect(f"408 {reason}")
+
+
+@pytest.mark.parametrize("lane", [[], ["--threads", "4"]], ids=["inline", "threads"])
+@pytest.mark.parametrize("kind", ["head", "chunked body"])
+def test_a_thousand_clients_that_drip_hold_nobody_up(kind: str, lane: list[str]) -> None:
+    opening, byte, _ = DRIPS[kind]
+
+    def hold(others: ExitStack, address: Address) -> Callable[[], None]:
+        slow = crowd(others, address, HOSTILE_COUNT)
+        for client in slow:
+            client.send(opening)
+        return drip(slow, byte)
+
+    assert any(slowdown(hold, 3.0, *lane) < 2 for _ in range(ATTEMPTS))
 
 
 def test_a_connection_that_sends_nothing_is_closed_in_silence() -> None:
@@ -165,20 +200,37 @@ def test_a_client_that_does_not_read_is_cut_and_its_memory_given_back() -> None:
         assert honest.get().status == 200
 
 
-def test_200_slow_readers_of_a_large_answer_cost_little() -> None:
+def deaf_readers(others: ExitStack, address: Address) -> list[Client]:
+    """Two hundred clients that ask for 10 MiB and take a few KiB."""
+    deaf = crowd(others, address, 200, receive_buffer_bytes=4096)
+    for client in deaf:
+        client.send(GET.replace(b"/ ", b"/large ", 1))
+    return deaf
+
+
+def test_200_slow_readers_of_a_large_answer_cost_little_memory() -> None:
     with hardened("--no-access-log") as (program, address), ExitStack() as stack:
         (honest,) = crowd(stack, address, 1)
-        alone = quick_requests(honest, 0.7, nothing)
+        honest.get()
         before = resident_bytes(program.pid)
-        deaf = crowd(stack, address, 200, receive_buffer_bytes=4096)
-        for client in deaf:
-            client.send(GET.replace(b"/ ", b"/large ", 1))
+        deaf = deaf_readers(stack, address)
 
-        amidst = quick_requests(honest, 1.0, nothing)
+        for _ in range(200):  # while all of them are served
+            honest.get()
         assert resident_bytes(program.pid) - before < 20 * MIB
-        assert p99(amidst[len(amidst) // 2 :]) < max(10 * p99(alone), 0.05)
         # Whoever reads after all gets everything.
         assert len(deaf[0].read().body) == LARGE_BYTES
+
+
+def test_200_slow_readers_hold_nobody_up() -> None:
+    def hold(others: ExitStack, address: Address) -> Callable[[], None]:
+        deaf_readers(others, address)
+        (witness,) = crowd(others, address, 1)
+        for _ in range(300):  # until their sockets are full
+            witness.get()
+        return lambda: None
+
+    assert any(slowdown(hold, 2.0) < 2 for _ in range(ATTEMPTS))
 
 
 # --- limits -----------------------------------------------------------------------------------
@@ -203,10 +255,11 @@ def test_an_endless_chunked_body_is_cut_at_the_limit_and_costs_no_memory() -> No
     with hardened("--max-body-size", str(300 * MIB)) as (program, address), ExitStack() as stack:
         (client,) = crowd(stack, address, 1)
         client.get()
-        before = resident_bytes(program.pid)
         client.send(CHUNKED)
         piece = b"100000\r\n" + bytes(MIB) + b"\r\n"
-        for _ in range(300):
+        client.send(piece * 10)
+        before = resident_bytes(program.pid)
+        for _ in range(290):
             client.send(piece)
         grown = resident_bytes(program.pid) - before
         client.send(b"1\r\na\r\n")
@@ -214,7 +267,7 @@ def test_an_endless_chunked_body_is_cut_at_the_limit_and_costs_no_memory() -> No
         answer = client.read()
         assert (answer.status, answer.closes) == (413, True)
         assert client.at_end()
-        assert grown < 20 * MIB
+        assert grown < MIB
         program.expect(r'"POST / HTTP/1\.1" 413 .* \(body-too-large\)')
 
 
@@ -246,18 +299,27 @@ def test_a_head_beyond_a_limit_is_refused_and_nothing_after_it_is_served(case: s
 def test_a_header_of_10_mb_in_single_bytes_costs_little_and_is_soon_refused() -> None:
     with hardened("--no-access-log") as (program, address), ExitStack() as stack:
         (client,) = crowd(stack, address, 1)
-        client.get()
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        before = cpu_ticks(program.pid)
+        client.get()
+        started = cpu_ticks(program.pid)
+        for _ in range(8_000):
+            client.get()
+        of_requests = 2 * (cpu_ticks(program.pid) - started)  # as many as there will be bytes
+
         client.send(b"GET / HTTP/1.1\r\nHost: test\r\nX: ")
+        answered = select.poll()
+        answered.register(client.sock, select.POLLIN)
+        started = cpu_ticks(program.pid)
         sent = 0
-        while sent < 10_000_000 and not select.select([client.sock], [], [], 0)[0]:
+        while sent < 10_000_000 and not answered.poll(0):
             client.send(b"a")
             sent += 1
+        of_bytes = cpu_ticks(program.pid) - started
 
         assert client.read().status == 431
         assert sent < 100_000  # it is told long before it is done
-        assert cpu_ticks(program.pid) - before < 150  # 1.5 s, of which the kernel takes the most
+        # Each byte is an event and a `recv`, and costs less than half of what a request does.
+        assert of_bytes < of_requests / 2
 
 
 # --- refusals ---------------------------------------------------------------------------------
@@ -293,7 +355,7 @@ def test_a_flood_of_bad_requests_writes_few_lines_and_a_count() -> None:
         program.expect(r"and \d+ more like it")
 
         lines = [line for line in program.text.splitlines() if "refused" in line]
-        assert len(lines) <= time.monotonic() - began_at + 3
+        assert len(lines) <= time.monotonic() - began_at + 1
         counted = sum(int(n) for n in re.findall(r"and (\d+) more", program.text))
         assert counted + len(lines) == count + 1
 

@@ -48,7 +48,12 @@ class Worker:
 
     @property
     def threads(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/task"))
+        """How many it has of its own; the kernel's for io_uring come and go."""
+        names = []
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # ended meanwhile
+                names.append((task / "comm").read_text())
+        return sum(not name.startswith("iou-") for name in names)
 
     @property
     def resident_bytes(self) -> int:
