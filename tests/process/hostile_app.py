@@ -11,7 +11,7 @@ _PIECE = bytes(65_536)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """`/large` streams 10 MiB, `/early` answers without reading, all else takes the body first."""
+    """`/large` streams 10 MiB, `/early` answers without reading, `/never` not at all; all else reads."""
     assert scope["type"] == "http", scope["type"]
     path = scope["path"]
     if path == "/large":
@@ -21,6 +21,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     elif path == "/later":
         await asyncio.sleep(0)
         await answer(send, b"later " * 1000)
+    elif path == "/never":
+        await asyncio.Event().wait()
     else:
         await answer(send, b"%d" % await size_of_body(receive))
 

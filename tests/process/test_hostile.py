@@ -233,6 +233,26 @@ def test_200_slow_readers_hold_nobody_up() -> None:
     assert any(slowdown(hold, 2.0) < 2 for _ in range(ATTEMPTS))
 
 
+@pytest.mark.parametrize("lane", [[], ["--threads", "4"]], ids=["inline", "threads"])
+def test_clients_that_have_half_left_cost_no_time(lane: list[str]) -> None:
+    with hardened("--no-access-log", *lane) as (program, address), ExitStack() as stack:
+        waiting = crowd(stack, address, 50)
+        for client in waiting:
+            client.send(GET.replace(b"/ ", b"/never ", 1))
+            client.shut()
+        for client in crowd(stack, address, 50, receive_buffer_bytes=4096):
+            client.send(GET.replace(b"/ ", b"/large ", 1) * 2)
+            client.shut()
+        (honest,) = crowd(stack, address, 1)
+        for _ in range(300):  # until all is read and what can be sent is
+            honest.get()
+
+        before = cpu_ticks(program.pid)
+        time.sleep(1.0)
+        assert cpu_ticks(program.pid) - before < 10  # of 10 ms
+        assert honest.get().status == 200
+
+
 # --- limits -----------------------------------------------------------------------------------
 
 

@@ -113,6 +113,7 @@ class Doorkeeper:
             # Some that are in the queue are busy again.
             idle = (one for one in self._service.idle if _is_idle(one))
             for one in islice(idle, 1 - places):
+                self._service.idle.stop(one)
                 one.expired(Wait.KEEP_ALIVE, late=False)
         return self._limit - self._service.tally.open_count
 

@@ -164,8 +164,14 @@ class PooledConnection(SocketConnection):
     # By whoever has claimed it.
 
     def end_wait(self, wait: Wait, *, late: bool) -> None:
-        """Do what follows from the end of a wait."""
-        super().expired(wait, late=late)
+        """Do what follows from the end of a wait, unless it is not waited for any more.
+
+        The sweep and the thread that serves the connection may cross: what was waited for has come
+        by the time at which we are asked, and may even be waited for anew.
+        """
+        awaited = self.congested if wait is Wait.WRITE else self._wait is wait
+        if awaited and self not in self.service.sweeper.deadlines[wait]:
+            super().expired(wait, late=late)
         if self._wait is None and self.state is State.IDLE:
             self._wait_for(Wait.KEEP_ALIVE)  # its bytes are in the socket; a thread will come
 
