@@ -11,7 +11,7 @@ _PIECE = bytes(65_536)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """`/large` streams 10 MiB, `/early` answers without reading, `/never` not at all; all else reads."""
+    """`/large` is 10 MiB, `/early` and `/later` do not read, `/never` never ends, others read."""
     assert scope["type"] == "http", scope["type"]
     path = scope["path"]
     if path == "/large":
