@@ -225,3 +225,38 @@ def test_a_client_that_does_not_wait_needs_no_continue(kind: Kind) -> None:
 
         assert found.body == b"POST / hello"
         assert not found.closes
+
+
+def test_what_came_before_the_clients_end_is_read_though_it_waits_its_turn(kind: Kind) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(receive)
+        await asyncio.sleep(0.05)  # the end of the client's input is known by then
+        await answer(send, b"%d" % len(body))
+
+    chunked = request("POST", "/", "Transfer-Encoding: chunked")
+    with serving(kind, app) as server:
+        client = server.connect()
+        sizes = [1000, 5, 5, 1000]
+        client.send(b"".join(chunked + b"1\r\na\r\n" * size + b"0\r\n\r\n" for size in sizes))
+        client.shut()
+
+        assert [int(client.read().body) for _ in sizes] == sizes
+
+
+def test_a_body_that_the_client_breaks_off_is_told_as_its_leaving(kind: Kind) -> None:
+    notes = Notes()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            notes.put(message["body"])
+        notes.put(message["type"])
+
+    with serving(kind, app) as server:
+        client = server.connect()
+        client.send(request("POST", "/", "Transfer-Encoding: chunked") + b"5\r\nwhole\r\n5\r\nhal")
+        client.shut()
+
+        told = []
+        while (note := notes.next()) != "http.disconnect":
+            told.append(note)
+        assert b"".join(told) == b"wholehal"

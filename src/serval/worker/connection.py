@@ -108,9 +108,11 @@ class HttpConnection(RequestRunner):
         self._pause_reading()
         if self.exchange is not None:
             self._last_request_is_known()
-            self.exchange.peer_left()
-            self._wake_receivers()
             self._wait_for(None)
+            if self.parser.has_trailing_data:
+                self.advance()  # what came before the end, be it of the running request's body
+            else:
+                self._settle()
         elif self.state is _OPEN and self.parser.has_trailing_data:
             self.advance()
         else:
@@ -198,6 +200,9 @@ class HttpConnection(RequestRunner):
     def _settle(self) -> None:
         """Choose what the connection waits for from now on, and for how long."""
         if self.exchange is not None:
+            if self._eof:  # and nothing is left of what was read before it
+                self.exchange.peer_left()
+                self._wake_receivers()
             self._settle_body(self.exchange)
         elif self.state is _OPEN:
             self._settle_head()

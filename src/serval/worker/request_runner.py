@@ -106,7 +106,7 @@ class RequestRunner(Wire):
                 )
         if self._ending:
             self._last_request_is_known()
-            if self._eof:
+            if self._eof and request.complete:
                 exchange.peer_left()
         task = service.start(self._run(exchange, scope), service.context.copy())
         if self.exchange is exchange:
