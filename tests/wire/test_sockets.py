@@ -67,7 +67,8 @@ def exchange_by_tls(address: tuple[str, int], data: bytes) -> bytes:
                     return step()
                 except ssl.SSLWantReadError:
                     peer.sendall(outgoing.read())
-                    incoming.write(peer.recv(65536)) or incoming.write_eof()
+                    if not incoming.write(peer.recv(65536)):
+                        incoming.write_eof()
 
         talk(tls.do_handshake)
         tls.write(data)
