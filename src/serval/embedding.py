@@ -262,7 +262,7 @@ async def _start(app: Callable[..., Any] | str, config: ServerConfig) -> _Run:
         except BaseException:
             await serving.shutdown()
             raise
-        serving.start(_never_replaced)
+        serving.start()
         return _Run(serving, listeners, stack.pop_all())
 
 
@@ -275,7 +275,3 @@ def _loaded(app: Callable[..., Any] | str, config: ServerConfig) -> LoadedApp:
             interface=config.interface,
         )
     return recognise(app, "the application", factory=config.factory, interface=config.interface)
-
-
-def _never_replaced(_: str) -> None:
-    """Nobody would replace this process."""

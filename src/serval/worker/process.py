@@ -191,7 +191,7 @@ class WorkerProcess:
     # Serving.
 
     async def _serve(self, serving: Serving, stops: Stops) -> None:
-        serving.start(self._retire)
+        serving.start(self._retire, self._notify)
         self._report(WorkerState.READY)
         await stops.stopping.wait()
         self._report(WorkerState.DRAINING)
@@ -237,7 +237,12 @@ class WorkerProcess:
         if state is WorkerState.READY:
             self._slot.ready_at = now
         self._slot.state = state
-        self._channel.notify()
+        self._notify()
+
+    def _notify(self) -> None:
+        """Have the supervisor look at our slot."""
+        if self._channel is not None:
+            self._channel.notify()
 
 
 def _reopen_logs(_number: int, _frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ Runs as a task of the loop whose life it proves; what else is to be looked at no
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Final
 
 from serval.config import ServerConfig
 from serval.scoreboard import Slot
+from serval.worker.debuggers import is_debugged
 from serval.worker.memory import rss_bytes
 from serval.worker.retirement import Limits, Retirement
 from serval.worker.service import Service
@@ -51,10 +53,19 @@ class Pulse:
         service: Whose counters are shown.
         slot: Where it beats; None without a supervisor.
         retire: Called with the reason why the worker should be replaced.
+        notify: Wakes the supervisor, to look at the slot.
     """
 
-    def __init__(self, service: Service, slot: Slot | None, retire: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        slot: Slot | None,
+        retire: Callable[[str], None],
+        notify: Callable[[], None],
+    ) -> None:
         self._service = service
+        self._notify = notify
+        self._is_debugged = False
         self._slot = slot
         self._retire = retire
         config = service.config
@@ -71,6 +82,7 @@ class Pulse:
         """Beat until cancelled."""
         if self._slot is not None:
             self._slot.rss_bytes = rss_bytes()
+        self._sign(time.monotonic())
         watchdog = watch(self._service)
         try:
             await self._beat()
@@ -84,14 +96,26 @@ class Pulse:
             due_at = time.monotonic() + self._period
             await asyncio.sleep(self._sleep_seconds(due_at - self._period))
             now = time.monotonic()
+            self._sign(now)
             if slot is not None:
-                slot.heartbeat_at = now
                 slot.lag_seconds = max(now - due_at, 0.0)
                 slot.rss_bytes = rss_bytes()
             service.tally.publish()
             self._look()
             for line in service.journal.faults.summaries(service.loop.time()):
                 logger.info("%s", line)
+
+    def _sign(self, now: float) -> None:
+        """Say that the loop turns; with a debugger, which stops it on purpose, that it always will.
+
+        The supervisor must hear of the end of that, since it waits for no next sign.
+        """
+        if self._slot is None:
+            return
+        before, self._is_debugged = self._is_debugged, is_debugged()
+        self._slot.heartbeat_at = math.inf if self._is_debugged else now
+        if self._is_debugged is not before:
+            self._notify()
 
     def _sleep_seconds(self, now: float) -> float:
         return max(min(self._period, self._retirement.due_at - now), 0.0)

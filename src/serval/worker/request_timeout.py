@@ -11,6 +11,7 @@ from typing import Final
 from serval.asgi.types import ASGIApp, Message, Receive, Scope, Send
 from serval.errors import AppError, ClientDisconnected
 from serval.escaping import request_text
+from serval.worker.debuggers import is_debugged
 from serval.worker.service import Service
 
 logger = logging.getLogger("serval.error")
@@ -76,7 +77,9 @@ class TimedRequest:
         task = asyncio.ensure_future(self._call(receive))
         try:
             while not await self._ended(task):
-                if not self._sent_at:
+                if is_debugged():
+                    self._sent_at = self._sent_at and self._loop.time()
+                elif not self._sent_at:
                     if self._owner.request_seconds:
                         await self._give_up(task)
                         return

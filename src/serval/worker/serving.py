@@ -21,6 +21,10 @@ from serval.worker.lanes import Lanes, flush_soon, open_lanes, runs_in_threads
 from serval.worker.pulse import Pulse
 
 
+def _nobody_cares(*_: object) -> None:
+    """There is no supervisor."""
+
+
 class Serving:
     """An application, from its startup to its shutdown.
 
@@ -101,15 +105,20 @@ class Serving:
         self._started.append(lanes)
         await lanes.startup()
 
-    def start(self, retire: Callable[[str], None]) -> None:
+    def start(
+        self,
+        retire: Callable[[str], None] = _nobody_cares,
+        notify: Callable[[], None] = _nobody_cares,
+    ) -> None:
         """Begin to accept and to serve.
 
         Args:
             retire: Called with the reason why the worker should be replaced; never without a slot.
+            notify: Has the supervisor look at the slot.
         """
         for lanes in self._lanes:
             lanes.start()
-        pulse = Pulse(self.service, self._slot, retire)
+        pulse = Pulse(self.service, self._slot, retire, notify)
         self._beats.append(asyncio.create_task(pulse.run()))
 
     async def drain(self, last_request_seconds: float = 0.0) -> None:

@@ -8,13 +8,14 @@ that has waited for long, and those of code that runs while no request does.
 """
 
 import logging
-import sys
+import math
 import threading
 import time
 from types import CodeType, FrameType
 from typing import Final, TypeAlias
 
 from serval.escaping import request_text
+from serval.worker.debuggers import is_at_prompt, is_debugged
 from serval.worker.service import Service
 from serval.worker.stacks import (
     frame_of,
@@ -39,8 +40,6 @@ WAITING_SECONDS: Final = 5.0
 # One warning in this time for each stack.
 INTERVAL_SECONDS: Final = 60.0
 _STACKS_COUNT: Final = 256
-# Debuggers stop the loop on purpose.
-_DEBUGGERS: Final = ("pydevd", "debugpy", "pdb")
 
 Frames: TypeAlias = list[tuple[FrameType, int]]
 
@@ -65,8 +64,6 @@ class Watchdog:
 
     def start(self) -> None:
         """Watch from the next request on."""
-        if any(name in sys.modules for name in _DEBUGGERS):
-            return
         self._service.watch = self._wake
         threading.Thread(target=self._run, name="serval-watchdog", daemon=True).start()
 
@@ -118,6 +115,9 @@ class Watchdog:
         frames = frames_of(frame_of(self._watched))
         if answered.wait(self._limit_seconds / 2) or not frames or is_at_rest(frames[-1][0]):
             return
+        if is_debugged() or is_at_prompt(frame for frame, _ in frames):
+            self._excuse()
+            return
         # Texts now: the frames go on.
         who, where = request_text(scope_of(frames)), "\n".join(stack_lines(of_application(frames)))
         ended = answered.wait(LONGEST_WAIT_SECONDS)
@@ -131,6 +131,12 @@ class Watchdog:
                 who,
                 where,
             )
+
+    def _excuse(self) -> None:
+        """The loop is held by somebody who looks at it: say in its stead that it is alive."""
+        slot = self._service.tally.slot
+        if slot is not None and slot.heartbeat_at < math.inf:
+            slot.heartbeat_at = time.monotonic()
 
     def _is_news(self, frames: Frames, now: float) -> bool:
         """Whether this stack was not told of for a while."""
