@@ -24,7 +24,7 @@ def _cold_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     for cache in ("_blocks", "_framings", "_heads"):
         monkeypatch.setattr(head, cache, {})
     monkeypatch.setattr(head, "_seen", set())
-    head._fields.clear()
+    monkeypatch.setattr(head, "_known", head._KnownLines())
 
 
 def test_a_plain_head_is_read_without_h11() -> None:
@@ -115,7 +115,7 @@ def test_credentials_are_not_remembered() -> None:
     for name in 2 * (b"Cookie", b"Authorization", b"Proxy-Authorization"):
         assert plain_head(b"GET / HTTP/1.1\r\nHost: x\r\n" + name + b": secret") is not None
 
-    remembered = [*head._fields, *head._blocks, *head._framings]
+    remembered = [*head._known, *head._known.on_framing, *head._blocks, *head._framings]
 
     assert not any(b"secret" in key for key in remembered)
 
@@ -126,7 +126,8 @@ def test_the_caches_are_emptied_when_they_are_full() -> None:
         assert plain_head(lines) is not None
         assert plain_head(lines) is not None
 
-    assert 0 < len(head._fields) <= 1024
+    assert 0 < len(head._known) <= 1024
+    assert 0 < len(head._known.on_framing) <= 1024
     assert 0 < len(head._framings) <= 256
     assert 0 < len(head._blocks) <= 128
     assert 0 < len(head._seen) <= 4096
@@ -136,11 +137,15 @@ def test_what_is_long_is_not_remembered() -> None:
     long = b"a" * 2000
 
     for _ in range(2):
-        assert plain_head(b"GET / HTTP/1.1\r\nHost: " + long + b"\r\nX" + long + b":") is not None
+        assert plain_head(b"GET / HTTP/1.1\r\nHost: x\r\nX" + long + b": " + long) is not None
 
-    assert not head._fields
-    assert not head._framings
+    assert set(head._known) == head._known.on_framing == {b"Host: x"}
     assert not head._blocks
+
+
+def test_a_long_line_that_bears_on_framing_is_left_to_the_strict_path() -> None:
+    for field in (b"Content-Length: %0300d", b"Connection: %300d, close", b"Host: %0300d"):
+        assert plain_head(b"GET / HTTP/1.1\r\nHost: x\r\n" + field % 1) is None
 
 
 def test_a_remembered_name_without_its_colon_is_not_plain() -> None:
