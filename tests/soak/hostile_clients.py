@@ -322,7 +322,7 @@ async def chatting(soak: Soak) -> None:
     async with soak.connected() as (reader, writer):
         writer.write(UPGRADE + b"\r\n")
         await reader.readuntil(b"\r\n\r\n")
-        for _ in range(100):
+        for _ in range(20):
             writer.write(b"\x81\x85\0\0\0\0hello")
             soak.counts["honest messages"] += 1
             if await reader.readexactly(7) != b"\x81\x05hello":
@@ -341,4 +341,4 @@ HTTP: Final[list[tuple[Client, int]]] = [
 ]
 WEBSOCKETS: Final[list[tuple[Client, int]]] = [(framing, 6), (chatting, 2)]
 # Over TLS a client cannot say that nothing more will come, and more of them wait for their end.
-TLS: Final[list[tuple[Client, int]]] = [(fuzzing, 60), (framing, 10), (hand_breaking, 4)]
+TLS: Final[list[tuple[Client, int]]] = [(fuzzing, 30), (framing, 10), (hand_breaking, 4)]
