@@ -181,4 +181,5 @@ _ALL: Final = ANSWERED | CUT_SHORT | SURVIVED | HARMLESS
 
 
 def app(environ: dict[str, Any], start: Start) -> Any:
-    return _ALL.get(environ["PATH_INFO"], right)(environ, start)
+    fault: Fault = _ALL.get(environ["PATH_INFO"], right)
+    return fault(environ, start)

@@ -151,6 +151,7 @@ WEAKNESSES: Final[dict[str, tuple[str, ...]]] = {
     "CVE-2026-42545 granian": (
         _FAULTS + "test_a_worker_outlives_every_fault",
         _WSGI + "test_a_header_that_is_none_is_refused",
+        "process/test_wsgi_faults.py::test_a_fault_before_the_response_is_a_500",
     ),
     "gunicorn#3588": (_RESPONSE + "test_a_link_that_would_break_a_head_is_refused",),
     "romm#4635": ("process/test_proxies.py::test_whoever_is_not_in_the_list_is_not_believed",),
