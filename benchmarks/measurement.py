@@ -55,12 +55,21 @@ def measure(bench: Bench, server: Server, work: Work, number: int) -> Measuremen
     """Measure once; a server that fails yields its fault, never a figure."""
     if work.tls and (server.tls is None or bench.certificate is None):
         return Measurement(work.name, server.name, number, fault="no TLS")
+    if work.threads and server.wsgi is None:
+        return Measurement(work.name, server.name, number, fault="no WSGI")
     certificate = bench.certificate if work.tls else None
     log = bench.folder / f"{server.name}.log"
     try:
         with (
             pinned(bench.server_core),
-            running(server, work.application, bench.interpreter, log, certificate) as served,
+            running(
+                server,
+                work.application,
+                bench.interpreter,
+                log,
+                certificate,
+                threads=work.threads,
+            ) as served,
             pinned(bench.load_core),
         ):
             return under_load(bench, server, work, number, served)

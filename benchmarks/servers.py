@@ -34,12 +34,15 @@ class Server:
         requirement: What pip installs for it; empty: this tree.
         arguments: What follows `python -m`, from the application and the port.
         tls: The further arguments for TLS; None where the server cannot.
+        wsgi: What follows `python -m` for a WSGI application, from the application, the port and
+            the number of threads; None where the server cannot.
     """
 
     name: str
     requirement: str
     arguments: Callable[[str, int], list[str]]
     tls: Callable[[Certificate], list[str]] | None
+    wsgi: Callable[[str, int, int], list[str]] | None = None
 
 
 def _serval(app: str, port: int) -> list[str]:
@@ -70,18 +73,33 @@ def _daphne(app: str, port: int) -> list[str]:
     return ["daphne", "-v", "0", "-b", HOST, "-p", str(port), app]
 
 
+def _serval_wsgi(app: str, port: int, threads: int) -> list[str]:
+    return [*_serval(app, port), "--interface", "wsgi", "--threads", str(threads)]
+
+
+def _granian_wsgi(app: str, port: int, threads: int) -> list[str]:
+    options = ["--workers", "1", "--blocking-threads", str(threads), "--log-level", "warning"]
+    return ["granian", app, "--interface", "wsgi", "--port", str(port), *options]
+
+
+def _gunicorn_wsgi(app: str, port: int, threads: int) -> list[str]:
+    options = ["--workers", "1", "-k", "gthread", "--threads", str(threads)]
+    return ["gunicorn", app, "--bind", f"{HOST}:{port}", *options, "--keep-alive", "60"]
+
+
 def _ssl_files(certificate: Certificate) -> list[str]:
     return ["--ssl-certfile", str(certificate.chain), "--ssl-keyfile", str(certificate.key)]
 
 
 SERVERS: Final = (
-    Server("serval", "", _serval, _ssl_files),
+    Server("serval", "", _serval, _ssl_files, _serval_wsgi),
     Server("uvicorn", "uvicorn[standard]", _uvicorn, _ssl_files),
     Server(
         "granian",
         "granian",
         _granian,
         lambda c: ["--ssl-certificate", str(c.chain), "--ssl-keyfile", str(c.key)],
+        _granian_wsgi,
     ),
     Server(
         "hypercorn",
@@ -94,6 +112,7 @@ SERVERS: Final = (
         "gunicorn",
         _gunicorn,
         lambda c: ["--certfile", str(c.chain), "--keyfile", str(c.key)],
+        _gunicorn_wsgi,
     ),
     Server("daphne", "daphne", _daphne, None),
 )
@@ -138,11 +157,20 @@ def wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path
 
 @contextmanager
 def running(
-    server: Server, application: str, python: Path, log: Path, certificate: Certificate | None
+    server: Server,
+    application: str,
+    python: Path,
+    log: Path,
+    certificate: Certificate | None,
+    *,
+    threads: int = 0,
 ) -> Iterator[Running]:
     """Start a server on the core that the caller is pinned to, and stop it afterwards."""
     port = free_port()
-    command = [str(python), "-m", *server.arguments(application, port)]
+    arguments = server.arguments(application, port)
+    if threads and server.wsgi:
+        arguments = server.wsgi(application, port, threads)
+    command = [str(python), "-m", *arguments]
     if certificate and server.tls:
         command += server.tls(certificate)
     with log.open("wb") as sink:

@@ -36,6 +36,7 @@ class Work:
         conversation: The name of a conversation of `benchmarks.client`; empty where wrk makes
             the load from the attributes below.
         pipelined_count: Requests that wrk sends at once on a connection.
+        threads: The application is called by so many threads, over WSGI; 0: ASGI, on a loop.
         varied: Every request has a query string and an identifier of its own, so that nothing
             remembered of an earlier one helps.
     """
@@ -55,6 +56,7 @@ class Work:
     answer: bytes = HELLO
     pipelined_count: int = 1
     varied: bool = False
+    threads: int = 0
 
     def request(self, authority: str) -> bytes:
         """The request as it goes over the wire, for the check before a measurement."""
@@ -176,6 +178,13 @@ WORKS: Final = (
         unit="message",
         conversation="websocket-4096",
         connections=32,
+    ),
+    Work(
+        name="wsgi",
+        title="hello over WSGI, 8 threads",
+        goals={"granian": 1.0, "gunicorn": 0.25},
+        application="hello_wsgi:app",
+        threads=8,
     ),
     Work(name="tls", title="hello over TLS", goals=_goals(0.80, 1.2), tls=True),
 )

@@ -7,6 +7,7 @@ import socket
 import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ from process.lanes import (
     request,
     start,
 )
-from serval import AsyncPool, ServerConfig, StreamingHandoff, WebSocketHandoff
+from serval import AsyncPool, HandoffRequest, ServerConfig, StreamingHandoff, WebSocketHandoff
 from serval.asgi.types import ASGIApp, Receive, Scope, Send
 from serval.async_pool import ConnectionHandoff
 from serval.protocols.events import RequestReceived
@@ -96,6 +97,20 @@ class Embedder:
     def join(self) -> None:
         self.thread.join(PATIENCE_SECONDS)
         assert not self.thread.is_alive()
+
+
+class LateHandoffs(deque[HandoffRequest]):
+    """Handoffs of which one is brought just when the last seems to have been taken."""
+
+    def __init__(self, late: HandoffRequest) -> None:
+        super().__init__()
+        self.late = [late]
+
+    def __len__(self) -> int:
+        count = super().__len__()
+        if not count and self.late:
+            self.append(self.late.pop())
+        return count
 
 
 def scope_of(path: str = "/", **more: Any) -> dict[str, Any]:
@@ -194,6 +209,17 @@ def test_what_was_pipelined_behind_a_handoff_is_answered_after_it(loop_name: str
         embedder.pool.accept_handoff(StreamingHandoff(conn, scope_of("/first"), b"", None))
 
         assert tuple(client.read().body for _ in PATHS) == PATHS
+
+
+def test_a_handoff_that_is_brought_while_others_are_taken_is_served(loop_name: str) -> None:
+    with embedding(echo, loop_name) as embedder:
+        client, conn = embedder.pair()
+        late = StreamingHandoff(conn, scope_of("/late"), b"", None)
+        embedder.pool._handoffs = LateHandoffs(late)
+
+        assert embedder.stream("/first").read().body == b"GET /first "
+        assert embedder.stream("/second").read().body == b"GET /second "  # its bringer would wake
+        assert client.read().body == b"GET /late "
 
 
 @pytest.mark.parametrize(

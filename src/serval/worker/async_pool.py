@@ -210,7 +210,8 @@ class AsyncPool:
     def _take_handoffs(self) -> None:
         while self._handoffs and not self._ended:
             self.take(self._handoffs.popleft())
-        self._close_handoffs()  # what comes after the end
+        if self._ended:  # and not else: another thread may have brought one just now
+            self._close_handoffs()
 
     def take(self, handoff: HandoffRequest) -> None:
         """Take over a connection at once.  Thread of the loop only."""
