@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 
 from serval.asgi.types import Message, Receive, Scope, Send
 
@@ -89,6 +90,33 @@ async def stream_for_ever(_scope: Scope, _receive: Receive, send: Send) -> None:
         raise
 
 
+async def answer_late(_scope: Scope, _receive: Receive, send: Send) -> None:
+    say("waits")
+    await asyncio.sleep(1.0)
+    await send(start())
+    await send(part(b"late", more=False))
+
+
+async def ignore_cancellation(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    say("never ends")
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            say("goes on")
+
+
+async def burn(scope: Scope, receive: Receive, send: Send) -> None:
+    """Leave a thread behind that takes all the processor time it can get."""
+
+    def run() -> None:
+        while True:
+            pass
+
+    threading.Thread(target=run, daemon=True).start()
+    await name_the_worker(scope, receive, send)
+
+
 async def linger(scope: Scope, receive: Receive, send: Send) -> None:
     """A WebSocket that says when it sees the end coming."""
     await receive()
@@ -104,4 +132,7 @@ ROUTES = {
     "/until-drained": stream_until_drained,
     "/until-left": stream_until_left,
     "/for-ever": stream_for_ever,
+    "/late": answer_late,
+    "/ignore-cancellation": ignore_cancellation,
+    "/burn": burn,
 }

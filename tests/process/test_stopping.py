@@ -3,8 +3,9 @@
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
@@ -35,9 +36,15 @@ class Client:
     def __init__(self, address: tuple[str, int]) -> None:
         self._connection = HTTPConnection(*address, timeout=20)
 
-    def get(self, path: str = "/") -> HTTPResponse:
+    def send(self, path: str) -> None:
         self._connection.request("GET", path)
+
+    def answer(self) -> HTTPResponse:
         return self._connection.getresponse()
+
+    def get(self, path: str = "/") -> HTTPResponse:
+        self.send(path)
+        return self.answer()
 
     def ask(self, path: str = "/") -> str | None:
         """The Connection field of a whole answer."""
@@ -59,6 +66,52 @@ def clients() -> Iterator[list[Client]]:
     yield opened
     for client in opened:
         client.close()
+
+
+# --- all at once ------------------------------------------------------------------------------
+
+GRACE_SECONDS = 2.5
+
+
+@contextmanager
+def occupied(workers: int, loop: str) -> Iterator[tuple[Program, Client]]:
+    """A server with whatever might keep it from its end, and who waits for an answer."""
+    options = ("--loop", loop, "--timeout-graceful-shutdown", str(GRACE_SECONDS))
+    with serving(workers, *options) as (program, (host, port)), ExitStack() as stack:
+        clients = [Client((host, port)) for _ in range(5)]
+        for client in clients:
+            stack.callback(client.close)
+        idle, stream, stubborn, burning, late = clients
+        idle.ask()
+        stream.get("/for-ever")
+        program.expect("streams")
+        stack.enter_context(connect(f"ws://{host}:{port}/", close_timeout=0))
+        stubborn.send("/ignore-cancellation")
+        program.expect("never ends")
+        burning.ask("/burn")
+        late.send("/late")
+        program.expect("waits")
+        yield program, late
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_stop_ends_in_time_whatever_is_going_on(loop: str) -> None:
+    numbers = (0, 1, 3)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(occupied(workers, loop)) for workers in numbers]
+        begun = time.monotonic()
+        for program, _ in servers:
+            program.signal(signal.SIGTERM)
+        for (program, late), workers in zip(servers, numbers, strict=True):
+            # The second for what is cancelled, and some for a busy machine.
+            status = program.wait(GRACE_SECONDS + 1.0 + 5.0)
+
+            assert status == ExitStatus.OK, program.text
+            assert late.answer().read() == b"late"
+            assert program.text.count("shuts down") == max(workers, 1)
+            program.expect("was cancelled")
+            program.expect("ignore their cancellation")
+        assert time.monotonic() - begun < GRACE_SECONDS + 1.0 + 5.0
 
 
 # --- streams ----------------------------------------------------------------------------------

@@ -21,8 +21,15 @@ from process.harness import Program, children_of, running
 REQUEST: Final = b"GET / HTTP/1.1\r\nHost: soak\r\n%b\r\n"
 LAST: Final = b"Connection: close\r\n"
 CLIENTS_COUNT: Final = 20  # of the crowd on kept connections
-# How long after a kill its clients may still notice.
-AFTERMATH_SECONDS: Final = 2.0
+# How long after a kill a client may still take its connection for open.
+AFTERMATH_SECONDS: Final = 0.5
+# What the server says of everything that happens to it, and how often at least.
+EVENTS: Final = {
+    "reloading: ": 2,
+    "workers wanted": 2,
+    "died: killed by SIGKILL": 1,
+    "is to be replaced: ": 1,
+}
 PATIENCE_SECONDS: Final = 15.0
 
 
@@ -171,8 +178,12 @@ class Ordeal:
 
     def excuses(self, failure: Failure) -> bool:
         """Whether a failure is one of the killed worker's."""
-        in_time = -PATIENCE_SECONDS < failure.at - self.killed_at < AFTERMATH_SECONDS
-        return bool(self.killed_pid) and in_time and failure.pid in (0, self.killed_pid)
+        late_seconds = failure.at - self.killed_at
+        if not self.killed_pid or late_seconds < -PATIENCE_SECONDS:
+            return False
+        if failure.pid == self.killed_pid:
+            return late_seconds < AFTERMATH_SECONDS
+        return failure.pid == 0 and late_seconds <= 0.0  # any worker may have had it, until then
 
 
 async def load(
@@ -209,6 +220,9 @@ def roll(
     unexcused = [failure for failure in tally.failures if not ordeal.excuses(failure)]
     if status:
         unexcused.append(Failure(0.0, 0, f"the server ended with status {status}"))
+    for line, count in EVENTS.items():
+        if text.count(line) < count:
+            unexcused.append(Failure(0.0, 0, f"it did not come to pass {count} times: {line!r}"))
     return tally, unexcused, text
 
 
