@@ -55,6 +55,7 @@ REFUSED: Final = LATENCY + BUCKET_COUNT  # the first of as many words as there a
 # The response statuses by which refused requests are told apart; 0 is any other.
 REFUSED_AS: Final = (400, 405, 408, 413, 414, 417, 421, 426, 431, 500, 501, 503, 504, 505, 0)
 ASKED: Final = REFUSED + len(REFUSED_AS)  # the only word that the supervisor writes
+ABANDONED: Final = ASKED + 1  # requests whose application ignored its cancellation, ever
 # Indexes into Slot.gauges: monotonic seconds, except where said.
 STARTED_AT: Final = 0
 READY_AT: Final = 1
@@ -256,6 +257,7 @@ class Totals:
     requests: int = 0
     rejected: int = 0
     accepted: int = 0
+    abandoned: int = 0
     deaths: int = 0  # workers that ended, for whatever reason
     sent_bytes: int = 0
     received_bytes: int = 0
@@ -269,6 +271,7 @@ class Totals:
         self.requests += slot.requests
         self.rejected += slot.rejected
         self.accepted += slot.accepted
+        self.abandoned += counters[ABANDONED]
         self.sent_bytes += counters[SENT_BYTES]
         self.received_bytes += counters[RECEIVED_BYTES]
         self.serving_microseconds += counters[SERVING_MICROSECONDS]

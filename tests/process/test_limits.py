@@ -4,7 +4,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, IncompleteRead
+from pathlib import Path
 
+import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -66,13 +68,17 @@ def test_a_request_that_takes_too_long_gets_504_and_is_cancelled(loop: str) -> N
         assert program.stop() == ExitStatus.OK
 
 
-def test_a_handler_that_ignores_its_cancellation_is_left_behind() -> None:
-    with serving("--timeout-request", "200ms") as (program, address):
+def test_a_handler_that_ignores_its_cancellation_is_left_behind(tmp_path: Path) -> None:
+    admin = f"unix:{tmp_path}/admin"
+    with serving("--timeout-request", "200ms", "--admin-bind", admin) as (program, address):
         assert ask(address, "/ignore-cancellation") == (504, "close")
 
         program.expect("goes on")
         program.expect("it ignores its cancellation and is abandoned: GET '/ignore-cancellation'")
         assert ask(address) == (200, None)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=admin[5:])) as client:
+            while "serval_abandoned_requests_total 1\n" not in client.get("http://x/metrics").text:
+                pass
         assert program.stop(10.0) == ExitStatus.OK
 
 

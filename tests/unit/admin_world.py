@@ -3,6 +3,7 @@
 from serval.admin.figures import Constants, Figures, figures_of
 from serval.outlook import Outlook, ServerState
 from serval.scoreboard import (
+    ABANDONED,
     LATENCY,
     RECEIVED_BYTES,
     REFUSED,
@@ -35,6 +36,7 @@ def at_work(slot: Slot, *, pid: int, state: WorkerState = WorkerState.READY) -> 
     slot.requests, slot.request_rate, slot.rejected = 11, 5.5, 3
     slot.in_flight, slot.connections, slot.websockets = 4, 6, 1
     slot.rss_bytes = 30 * 1024 * 1024
+    slot.counters[ABANDONED] = 2
     slot.counters[SENT_BYTES] = 5000
     slot.counters[RECEIVED_BYTES] = 70
     slot.counters[SERVING_MICROSECONDS] = 1_020_000

@@ -38,6 +38,7 @@ def test_counters_are_sums_over_all_workers() -> None:
     assert found["serval_request_body_bytes_total"] == 140
     assert found['serval_rejected_requests_total{status="431"}'] == 6
     assert found['serval_rejected_requests_total{status="other"}'] == 0
+    assert found["serval_abandoned_requests_total"] == 4
     assert found['serval_worker_exits_total{reason="crash"}'] == 2
     assert found["serval_reloads_total"] == 2
 

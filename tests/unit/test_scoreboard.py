@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from serval.scoreboard import (
+    ABANDONED,
     HEARTBEAT_AT,
     IN_FLIGHT,
     LATENCY,
@@ -100,6 +101,7 @@ def test_totals_outlive_the_worker_that_counted_them() -> None:
 def test_bytes_times_and_refusals_outlive_a_worker_too() -> None:
     board = Scoreboard(2)
     for slot in board:
+        slot.counters[ABANDONED] = 1
         slot.counters[SENT_BYTES] = 1000
         slot.counters[RECEIVED_BYTES] = 200
         slot.counters[SERVING_MICROSECONDS] = 30

@@ -30,6 +30,7 @@ def test_the_totals_are_sums() -> None:
     assert (totals["requests"], totals["requests_per_second"]) == (22, 11.0)
     assert (totals["in_flight"], totals["connections"], totals["websockets"]) == (8, 12, 2)
     assert (totals["sent_bytes"], totals["received_bytes"]) == (10_000, 140)
+    assert (totals["rejected"], totals["abandoned"]) == (6, 4)
     assert totals["p50_seconds"] == pytest.approx(0.0015, rel=0.1)
     assert totals["p99_seconds"] == pytest.approx(1.0, rel=0.3)
 

@@ -98,6 +98,12 @@ def _of_requests(figures: Figures) -> Iterator[str]:
             for status, count in zip(REFUSED_AS, totals.refused, strict=True)
         ],
     )
+    yield from _single(
+        "abandoned_requests_total",
+        "counter",
+        "Requests given up whose application ignored its cancellation.",
+        totals.abandoned,
+    )
 
 
 def _of_workers(workers: Sequence[WorkerFigures]) -> Iterator[str]:

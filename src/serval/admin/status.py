@@ -38,6 +38,7 @@ class TotalsReport(TypedDict):
     requests: int
     requests_per_second: float
     rejected: int
+    abandoned: int
     in_flight: int
     connections: int
     websockets: int
@@ -118,6 +119,7 @@ def _totals(figures: Figures) -> TotalsReport:
         "requests": totals.requests,
         "requests_per_second": round(sum(w.requests_per_second for w in workers), 3),
         "rejected": totals.rejected,
+        "abandoned": totals.abandoned,
         "in_flight": sum(w.in_flight for w in workers),
         "connections": sum(w.connections for w in workers),
         "websockets": sum(w.websockets for w in workers),

@@ -57,6 +57,7 @@ async def _cancel(service: Service) -> None:
         task.cancel()
     if not await _emptied_within(service, CANCEL_SECONDS, None) and service.tasks:
         logger.warning("%d tasks ignore their cancellation and are abandoned", len(service.tasks))
+        service.stats.abandoned += len(service.tasks)
         for task in service.tasks:
             _abandon(task)
 

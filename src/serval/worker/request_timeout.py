@@ -40,6 +40,7 @@ class RequestTimeout:
 
     def abandon(self, task: asyncio.Future[None]) -> None:
         """Keep a task from the collector, and hear no more of it."""
+        self.service.stats.abandoned += 1
         self.abandoned.add(task)
         task.add_done_callback(self._ended)
 

@@ -10,7 +10,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from serval.scoreboard import CONNECTIONS, IN_FLIGHT, REJECTED, REQUESTS, WEBSOCKETS, Slot
+from serval.scoreboard import (
+    ABANDONED,
+    CONNECTIONS,
+    IN_FLIGHT,
+    REJECTED,
+    REQUESTS,
+    WEBSOCKETS,
+    Slot,
+)
 from serval.worker.meter import Meter
 from serval.worker.shared_counts import SharedMeter
 
@@ -23,11 +31,13 @@ class Stats:
         requests: Those whose response is complete, or was given up.
         websockets: Sessions that are open.
         rejected: Requests that the server refused by itself.
+        abandoned: Tasks of applications that ignored their cancellation.
     """
 
     requests: int = 0
     websockets: int = 0
     rejected: int = 0
+    abandoned: int = 0
 
 
 class Counts(NamedTuple):
@@ -38,6 +48,7 @@ class Counts(NamedTuple):
     connections: int
     websockets: int
     rejected: int
+    abandoned: int
 
 
 class Tally:
@@ -118,6 +129,8 @@ class Tally:
             counters[CONNECTIONS] = len(self._connections)
             counters[WEBSOCKETS] = self.stats.websockets
             counters[REJECTED] = self.stats.rejected
+            if self.stats.abandoned:
+                counters[ABANDONED] = self.stats.abandoned
             if self.stats.requests >= self.requests_limit:
                 self.limit_reached()
             if self.meter is not None:
@@ -134,6 +147,7 @@ class Tally:
         counters[CONNECTIONS] = len(self._connections) + further.connections
         counters[WEBSOCKETS] = self.stats.websockets + further.websockets
         counters[REJECTED] = self.stats.rejected + further.rejected
+        counters[ABANDONED] = self.stats.abandoned + further.abandoned
         if requests >= self.requests_limit:
             self.limit_reached()
         if self.meter is not None:

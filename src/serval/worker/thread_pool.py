@@ -201,6 +201,7 @@ class ThreadPool:
             connections=len(self.connections) - 1,  # the front counts the pool as one
             websockets=0,
             rejected=sum(service.stats.rejected for service in services),
+            abandoned=sum(service.stats.abandoned for service in services),
         )
 
     # Who owns a connection.
