@@ -58,6 +58,8 @@ def _lines() -> Iterator[str]:
     yield from _paragraphs(text.ENV_FILES)
     yield from _section("SIGNALS", text.SIGNALS_NOTE)
     yield from _tagged(text.SIGNALS)
+    yield from _section("WORKER STATES", text.WORKER_STATES_NOTE)
+    yield from _tagged((state.name.lower(), meaning) for state, meaning in text.WORKER_STATES)
     yield from _section("STOPPING, AS THE APPLICATION SEES IT", text.APPLICATION)
     yield ".SH EXIT STATUS"
     yield from _tagged((str(int(status)), meaning) for status, meaning in text.EXIT_STATUSES)

@@ -6,6 +6,7 @@ Text only; `manual.py` makes a page of it.
 from typing import Final
 
 from serval.errors import ExitStatus
+from serval.scoreboard import WorkerState
 
 SUMMARY: Final = "serve an ASGI or WSGI application from supervised worker processes"
 
@@ -191,6 +192,23 @@ SIGNALS: Final = (
 SIGNALS_NOTE: Final = (
     "They go to the supervisor, the first process. With --workers 0 there is none, and only TERM, "
     "INT, QUIT, USR1 and USR2 have these meanings.",
+)
+
+WORKER_STATES_NOTE: Final = (
+    "What a worker is doing, as serval status, GET /status and the metric serval_workers tell it.",
+)
+
+WORKER_STATES: Final = (
+    (WorkerState.BOOTING, "It loads the application and runs its lifespan startup."),
+    (WorkerState.READY, "It takes connections and serves."),
+    (
+        WorkerState.RETIRING,
+        "It has served long enough (--limit-max-requests, --workers-max-rss, --workers-lifetime) "
+        "and serves on until its replacement is ready.",
+    ),
+    (WorkerState.DRAINING, "It takes nothing new and finishes what runs."),
+    (WorkerState.CLOSING, "Every connection is gone; the lifespan shutdown runs."),
+    (WorkerState.STOPPED, "It has ended, or is about to."),
 )
 
 EXIT_STATUSES: Final = (

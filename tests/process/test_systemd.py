@@ -3,8 +3,10 @@
 import os
 import re
 import select
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -160,3 +162,20 @@ def test_passed_sockets_of_either_family_are_served_and_nothing_else(tmp_path: P
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert (status, ended) == (200, 0)
         assert os.path.exists(path)  # the manager's to remove
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_units_of_the_examples_are_what_systemd_understands(tmp_path: Path) -> None:
+    examples = Path(__file__).resolve().parents[2] / "examples"
+    for name in ("serval.service", "serval.socket"):
+        text = (examples / name).read_text().replace("/srv/myapp/venv/bin/serval", sys.executable)
+        (tmp_path / name).write_text(text)
+
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *tmp_path.iterdir()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (found.returncode, found.stderr) == (0, "")

@@ -9,8 +9,9 @@ import pytest
 from serval.command_options import COMMAND_OPTIONS
 from serval.config import ServerConfig
 from serval.errors import ExitStatus
-from serval.manual_text import SIGNALS
+from serval.manual_text import SIGNALS, WORKER_STATES
 from serval.options import options_of
+from serval.scoreboard import WorkerState
 from serval.version import __version__
 
 ROOT: Final = Path(__file__).parents[2]
@@ -66,6 +67,14 @@ def test_every_signal_of_the_manual_is_in_the_table() -> None:
     for names, _ in SIGNALS:
         for name in names.split(", "):
             assert f"`{name}`" in README
+
+
+def test_every_state_of_a_worker_is_in_the_table_and_in_the_manual() -> None:
+    states = [state for state in WorkerState if state is not WorkerState.EMPTY]
+
+    assert [state for state, _ in WORKER_STATES] == states
+    for state in states:
+        assert f"| `{state.name.lower()}` |" in README
 
 
 def test_the_links_to_files_lead_somewhere() -> None:
