@@ -18,7 +18,10 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         await receive()
-        sleep_in_a_websocket()
+        if scope["path"] == "/task":
+            await asyncio.create_task(sleep_in_a_task())
+        else:
+            sleep_in_a_websocket()
         await send({"type": "websocket.close"})
         return
     assert scope["type"] == "http"
@@ -66,6 +69,10 @@ async def wait(receive: Receive) -> None:
 
 
 def sleep_in_a_websocket() -> None:
+    time.sleep(2)
+
+
+async def sleep_in_a_task() -> None:
     time.sleep(2)
 
 

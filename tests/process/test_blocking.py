@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -77,12 +78,25 @@ def test_the_same_place_is_named_once_a_minute() -> None:
         assert program.text.count("the event loop was blocked") == 1
 
 
-def test_a_websocket_that_blocks_is_named_too() -> None:
+@pytest.mark.parametrize(
+    ("path", "function"),
+    [
+        ("/chat", "sleep_in_a_websocket"),
+        pytest.param(
+            "/task",
+            "sleep_in_a_task",
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 12), reason="3.11 tells no context of a task"
+            ),
+        ),
+    ],
+)
+def test_a_websocket_that_blocks_is_named_too(path: str, function: str) -> None:
     with serving(1) as (program, (host, port)):
-        with connect(f"ws://{host}:{port}/chat") as websocket:
+        with connect(f"ws://{host}:{port}{path}") as websocket:
             websocket.send("x")
-            program.expect("blocked for [\\d.]+ s by WebSocket '/chat'")
-            program.expect("in sleep_in_a_websocket")
+            program.expect(rf"blocked for [\d.]+ s by WebSocket '{path}'")
+            program.expect(f"in {function}")
         assert program.stop() == ExitStatus.OK
 
 

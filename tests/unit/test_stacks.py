@@ -3,8 +3,12 @@
 import asyncio
 import sys
 import threading
-from types import FrameType
+from types import FrameType, SimpleNamespace
+from typing import Any
 
+import pytest
+
+from serval.asgi.types import Scope
 from serval.worker.stacks import (
     frame_of,
     frames_of,
@@ -12,9 +16,11 @@ from serval.worker.stacks import (
     is_at_rest,
     of_application,
     places,
+    scope_behind,
     scope_of,
     stack_lines,
 )
+from serval.worker.websocket import SERVED, WebSocketConnection
 
 
 def names(frames: list[tuple[FrameType, int]]) -> list[str]:
@@ -109,3 +115,48 @@ def test_two_stacks_are_alike_if_they_stand_at_the_same_lines() -> None:
 
     assert one == other
     assert places(frames_of(here())) != places(frames_of(here())[:-1])
+
+
+class Unpacked(Exception):
+    """A session is at work on what has come."""
+
+
+def test_a_session_that_unpacks_a_message_is_found() -> None:
+    found: list[Scope | None] = []
+
+    class Session:
+        def receive_data(self, _data: bytes) -> None:
+            found.append(scope_of(frames_of(sys._getframe())))
+            raise Unpacked
+
+    connection: Any = WebSocketConnection.__new__(WebSocketConnection)
+    connection._service = SimpleNamespace(date_is_stale=False)
+    connection._received_bytes = 0
+    connection._session = Session()
+    connection._scope = {"type": "websocket", "path": "/chat"}
+
+    with pytest.raises(Unpacked):
+        connection.data_received(b"x")
+
+    assert found == [connection._scope]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 tells no context of a task")
+def test_a_task_that_a_session_has_started_is_found() -> None:
+    scope: Scope = {"type": "websocket", "path": "/chat"}
+
+    async def wait() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def look() -> None:
+        stranger = asyncio.ensure_future(wait())
+        SERVED.set(scope)
+        own = asyncio.ensure_future(wait())
+
+        assert scope_behind(own) is scope
+        assert scope_behind(stranger) is None
+        assert scope_behind(None) is None
+        for task in (stranger, own):
+            task.cancel()
+
+    asyncio.run(look())

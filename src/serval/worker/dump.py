@@ -25,6 +25,7 @@ from serval.worker.stacks import (
     frames_of,
     frames_of_task,
     is_at_rest,
+    scope_behind,
     scope_of,
     stack_lines,
 )
@@ -105,7 +106,7 @@ def _tasks(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
     yield f"{len(tasks)} tasks:"
     for task in islice(tasks, LISTED_COUNT):
         stack = frames_of_task(task)
-        scope = scope_of(stack)
+        scope = scope_of(stack) or scope_behind(task)
         busy = f", serving {request_text(scope)}" if scope else ""
         yield f"task {task.get_name()}{busy}"
         yield from stack_lines(stack)

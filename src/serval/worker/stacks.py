@@ -16,7 +16,8 @@ from typing import Any, Final
 from serval.asgi.types import Scope
 from serval.worker.connection import HttpConnection
 from serval.worker.request_timeout import TimedRequest
-from serval.worker.websocket import WebSocketConnection
+from serval.worker.websocket import SERVED, WebSocketConnection
+from serval.worker.websocket_wire import WebSocketWire
 
 # Where a loop stands that has nothing to do; uvloop's own frames cannot be seen.
 _IDLE_FILES: Final = frozenset(
@@ -24,6 +25,12 @@ _IDLE_FILES: Final = frozenset(
 ) | {str(Path(traceback.__file__).with_name("selectors.py"))}
 _SERVES_HTTP: Final = HttpConnection._run.__code__
 _SERVES_ONE: Final = frozenset({WebSocketConnection._run.__code__, TimedRequest._call.__code__})
+# Where a session's own work begins: large messages are unpacked there.
+_WORKS_FOR_ONE: Final = _SERVES_ONE | {
+    WebSocketWire.data_received.__code__,
+    WebSocketWire._catch_up.__code__,
+    WebSocketWire._tick.__code__,
+}
 _FRAMES_COUNT: Final = 60
 
 
@@ -66,13 +73,23 @@ def scope_of(frames: Iterable[tuple[FrameType, int]]) -> Scope | None:
         if frame.f_code is _SERVES_HTTP:
             scope: Scope | None = frame.f_locals.get("scope")
             return scope
-        if frame.f_code in _SERVES_ONE:
+        if frame.f_code in _WORKS_FOR_ONE:
             match frame.f_locals.get("self"):
                 case TimedRequest() as request:
                     return request.scope
                 case WebSocketConnection() as connection:
                     return connection._scope
     return None
+
+
+def scope_behind(task: asyncio.Task[Any] | None) -> Scope | None:
+    """The scope of the WebSocket whose application has started a task; None where none has.
+
+    Python 3.11 does not tell the context of a task.
+    """
+    if sys.version_info < (3, 12) or task is None:
+        return None
+    return task.get_context().get(SERVED)
 
 
 def of_application(frames: list[tuple[FrameType, int]]) -> list[tuple[FrameType, int]]:

@@ -7,6 +7,7 @@ request of the worker.  It misses blocks that are hardly longer than its limit, 
 that has waited for long, and those of code that runs while no request does.
 """
 
+import asyncio
 import logging
 import math
 import threading
@@ -23,6 +24,7 @@ from serval.worker.stacks import (
     is_at_rest,
     of_application,
     places,
+    scope_behind,
     scope_of,
     stack_lines,
 )
@@ -119,7 +121,8 @@ class Watchdog:
             self._excuse()
             return
         # Texts now: the frames go on.
-        who, where = request_text(scope_of(frames)), "\n".join(stack_lines(of_application(frames)))
+        scope = scope_of(frames) or scope_behind(asyncio.current_task(self._loop))
+        who, where = request_text(scope), "\n".join(stack_lines(of_application(frames)))
         ended = answered.wait(LONGEST_WAIT_SECONDS)
         seconds = time.monotonic() - asked_at
         if self._is_news(of_application(frames), time.monotonic()):

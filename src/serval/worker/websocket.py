@@ -9,6 +9,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Final, cast
 
 from serval.access_log import CLIENT_LEFT
@@ -32,6 +33,9 @@ error_log = logging.getLogger("serval.error")
 
 # Where messages have no limit, a queue of them has.
 QUEUE_BYTES: Final = 1024 * 1024
+
+# What the tasks inherit that an application starts in a session: so the watchdog can name it.
+SERVED: Final[ContextVar[Scope]] = ContextVar("serval.served")
 
 NO_OFFER: Final = Offer(accept=b"", subprotocols=[], extensions=[])
 
@@ -168,7 +172,9 @@ class WebSocketConnection(WebSocketWire):
             )
         if service.date_is_stale:
             service.renew_date()
-        self._task = service.start(self._run(), service.context.copy())
+        context = service.context.copy()
+        context.run(SERVED.set, self._scope)
+        self._task = service.start(self._run(), context)
 
     async def _run(self) -> None:
         error: BaseException | None = None
