@@ -117,6 +117,9 @@ SERVICE: Final = (
     "Where PROMETHEUS_MULTIPROC_DIR names a directory for the application's own metrics, the "
     "supervisor makes it, empties it before the first worker starts, and removes the live gauges "
     "of workers that have died, as prometheus_client asks of a server.",
+    "Of a connection to a Unix socket, applications find the process at the other end, its user "
+    'and its group in scope["extensions"]["serval"]["peer"], as pid, uid and gid, where the kernel '
+    "tells them (Linux).",
     "A pid file is not taken from a serval that is alive; one that names a dead process, or "
     "another program, is written over.",
 )

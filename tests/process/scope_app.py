@@ -28,7 +28,9 @@ def told(scope: Scope) -> str:
     """What tests look at."""
     found = {key: scope[key] for key in ("client", "server", "scheme", "path", "root_path")}
     hosts = [value.decode() for name, value in scope["headers"] if name == b"host"]
-    return json.dumps({**found, "host": hosts, "tls": scope["extensions"].get("tls")})
+    extensions = scope["extensions"]
+    peer = extensions["serval"].get("peer")
+    return json.dumps({**found, "host": hosts, "tls": extensions.get("tls"), "peer": peer})
 
 
 async def whole_body(receive: Receive) -> bytes:

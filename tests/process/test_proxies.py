@@ -1,6 +1,7 @@
 """What proxies say, over real connections: headers, and the PROXY protocol before them."""
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +97,20 @@ def test_a_proxy_on_a_unix_socket_is_believed(tmp_path: Path) -> None:
         found = told(sock, REQUEST % b"x-forwarded-for: 1.2.3.4\r\n")
 
     assert found["client"] == ["1.2.3.4", 0]
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="the system does not tell")
+def test_applications_learn_which_process_is_behind_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+
+    with running("serval", "process.scope_app:app", "--bind", f"unix:{path}") as program:
+        program.expect("ready: 1 worker")
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(20)
+        sock.connect(str(path))
+        found = told(sock, REQUEST % b"")
+
+    assert found["peer"] == {"pid": os.getpid(), "uid": os.getuid(), "gid": os.getgid()}
 
 
 def test_whoever_is_not_in_the_list_is_not_believed() -> None:

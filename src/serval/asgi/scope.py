@@ -67,6 +67,13 @@ def scope_template(
     }
 
 
+def with_peer(template: Scope, peer: Mapping[str, int]) -> Scope:
+    """The template for one connection to a Unix socket, whose peer the kernel vouches for."""
+    extensions = template["extensions"]
+    ours = {**extensions["serval"], "peer": peer}
+    return {**template, "extensions": {**extensions, "serval": ours}}
+
+
 def http_scope(
     template: Scope, client: Address | None, request: RequestReceived, state: dict[str, Any]
 ) -> Scope:

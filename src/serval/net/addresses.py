@@ -1,11 +1,13 @@
 """Addresses of sockets as ASGI wants them: host and port, path and None, or nothing."""
 
 import socket
+import struct
 from typing import Any
 
 from serval.asgi.types import Address
 from serval.net.trust import parse_address
 
+_CREDENTIALS = struct.Struct("iII")  # unix(7), struct ucred
 _WILDCARDS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 - compared with, not bound to
 
 
@@ -18,6 +20,15 @@ def peer_address(name: Any) -> Address | None:
     if isinstance(name, tuple) and len(name) >= 2:
         return name[:2]
     return None
+
+
+def peer_credentials(sock: socket.socket) -> dict[str, int] | None:
+    """Which process has connected to a Unix socket, and whose; None where the system keeps it."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None or sock.family != socket.AF_UNIX:
+        return None
+    found = sock.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+    return dict(zip(("pid", "uid", "gid"), _CREDENTIALS.unpack(found), strict=True))
 
 
 def local_address(sock: socket.socket) -> Address | None:

@@ -11,8 +11,10 @@ import socket
 from typing import Any, ClassVar, Final, Protocol
 
 from serval.asgi.lane import OpenFile
+from serval.asgi.scope import with_peer
 from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
+from serval.net.addresses import peer_credentials
 from serval.protocols.events import RequestReceived
 from serval.worker.async_pool import AsyncPool
 from serval.worker.connection import HttpConnection
@@ -125,6 +127,8 @@ class SocketConnection(HttpConnection):
         self._sock = sock
         self._interest = INPUT
         super().__init__(worker.service, client, server, scheme=scheme)
+        if server is not None and server[1] is None and (peer := peer_credentials(sock)):
+            self._template = with_peer(self._template, peer)
         if tls is not None:
             extensions = {**self._template["extensions"], "tls": tls}
             self._template = {**self._template, "extensions": extensions}
