@@ -6,7 +6,6 @@ framed is not decided here.
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -406,7 +405,7 @@ def _with_reason(code: int, reason: str, fields: Iterable[tuple[bytes, bytes]]) 
     head = response_head(code, fields)
     usual, _, rest = head.start.partition(b"\r\n")
     if reason and usual[13:] != reason.encode():
-        head = replace(head, start=b"%b%b\r\n%b" % (usual[:13], reason.encode(), rest))
+        head = head._replace(start=b"%b%b\r\n%b" % (usual[:13], reason.encode(), rest))
     return head
 
 

@@ -26,11 +26,11 @@ Pairs = list[tuple[bytes, bytes]]
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    response._HEADS.clear()
-    response._NAMES.clear()
+    for memory in (response._HEADS, response._lines, response._names):
+        memory.clear()
     yield
-    response._HEADS.clear()
-    response._NAMES.clear()
+    for memory in (response._HEADS, response._lines, response._names):
+        memory.clear()
 
 
 # --- status lines -----------------------------------------------------------------------------
@@ -189,27 +189,40 @@ def test_pairs_of_every_kind_make_the_same_head(fields: Any) -> None:
     assert response_head(200, fields).start == b"HTTP/1.1 200 OK\r\nx: y\r\n"
 
 
-def test_a_head_with_a_value_of_another_kind_is_not_remembered() -> None:
+def test_what_is_equal_to_bytes_makes_the_same_line() -> None:
     class Special(bytes):
         """Equal to bytes, and hashed like them."""
 
-    response_head(200, [(b"x", Special(b"y"))])
+    for value in (Special(b"y"), b"y", Special(b"y")):
+        assert response_head(200, [(b"x", value)]).start == b"HTTP/1.1 200 OK\r\nx: y\r\n"
 
-    assert not response._HEADS
+
+def test_a_new_head_of_fields_that_came_before_is_made_of_their_lines() -> None:
+    fields = [(b"X", b"y"), (b"Date", b"today"), (b"Connection", b"close"), (b"Server", b"me")]
+
+    for length in (b"3", b"4"):
+        head = response_head(200, [*fields, (b"Content-Length", length)])
+
+        lines = b"X: y\r\nDate: today\r\nServer: me\r\nContent-Length: %b\r\n" % length
+        assert head.start == b"HTTP/1.1 200 OK\r\n" + lines
+        assert (head.close, head.content_length) == (True, int(length))
+        assert head.own == response.OWN_DATE | response.OWN_SERVER
 
 
 def test_a_large_head_is_not_remembered() -> None:
     response_head(200, [(b"x", b"y" * 2048)])
 
     assert not response._HEADS
+    assert not response._lines
 
 
-def test_the_memory_for_heads_and_names_is_bounded() -> None:
+def test_the_memory_for_heads_lines_and_names_is_bounded() -> None:
     for number in range(3000):
         response_head(200, [(b"x-%d" % number, b"y")])
 
     assert 0 < len(response._HEADS) <= 256
-    assert 0 < len(response._NAMES) <= 1024
+    assert 0 < len(response._lines) <= 1024
+    assert 0 < len(response._names) <= 1024
 
 
 def test_a_name_is_lowered_once() -> None:
