@@ -1,6 +1,7 @@
 """Clients that leave, and what the application is told, from any task or thread."""
 
 import asyncio
+import inspect
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -198,8 +199,8 @@ def test_a_cancelled_receive_loses_nothing(kind: Kind) -> None:
 
 def test_several_tasks_may_receive_and_send_at_once(kind: Kind) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        assert asyncio.iscoroutinefunction(receive)
-        assert asyncio.iscoroutinefunction(send)
+        assert inspect.iscoroutinefunction(receive)
+        assert inspect.iscoroutinefunction(send)
         await receive()
         listeners = [asyncio.ensure_future(receive()) for _ in range(3)]
         await start(send)
