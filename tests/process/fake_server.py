@@ -64,8 +64,8 @@ def serve(channel: ChildChannel) -> NoReturn:
         signal.signal(signum, stop)
     signal.signal(signal.SIGUSR1, retire)
     channel.slot.requests = 7
-    report(channel, WorkerState.READY)
     say(channel, "ready")
+    report(channel, WorkerState.READY)
     rest(channel)
     say(channel, "the parent is gone")
     os._exit(ExitStatus.CRASHED)

@@ -304,13 +304,15 @@ def test_workers_go_when_the_supervisor_is_killed() -> None:
 
 def test_an_idle_supervisor_sleeps() -> None:
     with serving(2) as (program, _):
-        program.expect_silence(0.2)
-        before = wake_ups(program.pid), cpu_ticks(program.pid)
-
-        program.expect_silence(0.5)
-
-        assert (wake_ups(program.pid), cpu_ticks(program.pid)) == before
+        # It may still hear of what was before; a tick of its own would be in all of them.
+        assert any(sleeps_through(program, 0.5) for _ in range(10))
         assert program.stop() == ExitStatus.OK
+
+
+def sleeps_through(program: Program, seconds: float) -> bool:
+    before = wake_ups(program.pid), cpu_ticks(program.pid)
+    program.expect_silence(seconds)
+    return (wake_ups(program.pid), cpu_ticks(program.pid)) == before
 
 
 def test_a_worker_inherits_nothing_that_is_not_meant_for_it() -> None:

@@ -184,7 +184,7 @@ def test_an_abort_loses_what_is_unsent(pair: Pair, play: Callable[..., None]) ->
         transport.abort()
         transport.abort()
         await witness.hears("lost")
-        with pytest.raises(ssl.SSLError):
+        with pytest.raises(OSError):  # noqa: PT011 - by version, OpenSSL's own or a broken pipe
             await asyncio.to_thread(pair.read_to_the_end)
         assert witness.news.count("lost") == 1
 
