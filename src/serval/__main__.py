@@ -1,6 +1,35 @@
-"""`python -m serval`: the same command."""
+"""The command as a process of its own, which owns the signals before and after all else does.
+
+`python -m serval`, and what the installed commands run.
+"""
+
+import signal
+import sys
+from types import FrameType
+from typing import Final
 
 from serval.cli import main
+from serval.command_options import SUBCOMMANDS
+from serval.errors import ExitStatus
+
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def run() -> None:
+    """Run the command; a stop before it serves ends it cleanly, one after that changes nothing."""
+    if sys.argv[1:2] not in [[one.name] for one in SUBCOMMANDS]:
+        # Without a handler, process 1 of a container would never hear of a stop that comes early.
+        signal.signal(signal.SIGTERM, _leave)
+    try:
+        main()
+    finally:
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(_signum: int, _frame: FrameType | None) -> None:
+    raise SystemExit(ExitStatus.OK)
+
 
 if __name__ == "__main__":
-    main()
+    run()

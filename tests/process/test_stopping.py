@@ -1,5 +1,6 @@
 """The end of a server as streams, idle clients and load balancers see it."""
 
+import os
 import re
 import signal
 import socket
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -268,3 +270,25 @@ def test_an_idle_client_of_a_replaced_worker_gets_one_more_answer(clients: list[
         program.expect("reloaded: 1 worker of generation 2")
         assert before not in children_of(program.pid)
         assert program.stop() == ExitStatus.OK
+
+
+# --- early and late ---------------------------------------------------------------------------
+
+
+def test_a_stop_before_anything_is_served_is_a_clean_end(tmp_path: Path) -> None:
+    file = tmp_path / "serval.toml"
+    os.mkfifo(file)
+    command = ("serval", "process.stopping_app:app", "--config", str(file))
+    with running(*command) as program, file.open("w"):  # opens once the command reads
+        assert program.stop() == ExitStatus.OK
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_stop_after_the_end_changes_nothing(workers: str) -> None:
+    command = ("serval", "process.late_signals_app:app", "--port", "0", "--workers", workers)
+    with running(*command) as program:
+        program.expect("does not support lifespan")
+        program.signal(signal.SIGINT)
+
+        assert program.wait() == ExitStatus.OK
+        assert "signals itself" in program.text
