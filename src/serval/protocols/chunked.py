@@ -113,9 +113,10 @@ class ChunkScanner:
         if size is None or line[size.end() : size.end() + 1] not in (b"", b";"):
             raise refusal("bad-chunk-size", line, origin)
         extensions = line[size.end() :]
-        if _EXTENSIONS.fullmatch(extensions) is None:
-            raise refusal("bad-chunk-extension", line, origin)
-        self._extension_left -= len(extensions)
+        if extensions:
+            if _EXTENSIONS.fullmatch(extensions) is None:
+                raise refusal("bad-chunk-extension", line, origin)
+            self._extension_left -= len(extensions)
         self._chunk_left = int(size[0], 16)
 
     def _pass_data(self, data: bytes | bytearray, start: int, origin: int) -> int:

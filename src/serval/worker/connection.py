@@ -21,7 +21,8 @@ from serval.worker.request_runner import RequestRunner
 from serval.worker.service import Service
 from serval.worker.wire import HIGH_WATER_BYTES, State
 
-# Request body bytes that are held for an application before reading pauses.
+# More request body bytes than these are held for no application: reading pauses.  What one read
+# brings is just not more, or each would cost two changes of what the selector watches.
 BODY_BUFFER_BYTES: Final = 65_536
 # Pipelined requests that are served before other connections get their turn.
 PIPELINE_COUNT: Final = 64
@@ -186,7 +187,7 @@ class HttpConnection(RequestRunner):
             if type(event) is BodyReceived:
                 exchange.body_received(event.data)
                 self._progress_bytes += len(event.data)
-                if exchange.buffered_bytes >= BODY_BUFFER_BYTES:
+                if exchange.buffered_bytes > BODY_BUFFER_BYTES:
                     self._pause_reading()
             else:
                 exchange.body_ended()

@@ -29,6 +29,7 @@ from serval.worker.journal import Journal
 from serval.worker.shared_waits import SharedSweeper
 from serval.worker.sweeper import Sweeper
 from serval.worker.tally import Counts, Tally
+from serval.worker.turn import Turn
 
 # The peer's time to read a last answer after our side is closed.
 LINGER_SECONDS: Final = 2.0
@@ -70,6 +71,7 @@ class Service:
         date_is_stale: The Date field may be wrong, and nothing has happened in this second:
             `renew_date` must be called before a request is served.
         timely_ends: The ends of heads for whoever answers later than in the turn of the request.
+        turn: The running turn of the loop, for what is to be sent at its end.
         idle: The connections that wait for their next request.
         connection_ended: Called when a connection is gone, where a limit counts them.
         watch: Called once in each second in which something happens, for a watchdog.
@@ -106,6 +108,7 @@ class Service:
         "tally",
         "tasks",
         "timely_ends",
+        "turn",
         "watch",
     )
 
@@ -155,6 +158,7 @@ class Service:
             headers=config.extra_headers,
         )
         self.timely_ends = TimelyEnds(self.defaults)
+        self.turn = Turn(loop)
         self.sweeper = Sweeper(
             Deadlines(
                 {
@@ -210,6 +214,7 @@ class Service:
         other.connection_ended = self._tell_ended
         other.watch = lambda: None
         other.date_is_stale = True
+        other.turn = Turn(loop)
         other._starter = TaskStarter(loop)
         other._emptied = None
         return other

@@ -180,9 +180,10 @@ class Wire(ABC):
             self.flush()
         elif not self.corked and not self._flush_scheduled:
             self._flush_scheduled = True
-            self.service.loop.call_soon(self._flush_now)
+            self.service.turn.ends_for(self)
 
-    def _flush_now(self) -> None:
+    def turn_over(self) -> None:
+        """The end of a turn in which something was written."""
         self._flush_scheduled = False
         if self.service.date_is_stale:
             self.service.renew_date()
