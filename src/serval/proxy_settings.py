@@ -19,7 +19,7 @@ KNOWN: Final = (*BELIEVED, "x-forwarded-host", "x-forwarded-prefix", "forwarded"
 _RIVAL: Final = frozenset(KNOWN[:3])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
 class ProxySettings(ServiceSettings):
     """Trust in proxies."""
 

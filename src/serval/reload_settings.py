@@ -11,7 +11,8 @@ from serval.log_settings import LogSettings
 from serval.options import Group, option
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Only ServerConfig is ever made: methods of its bases would be compiled for nothing at each start.
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
 class ReloadSettings(LogSettings):
     """What to watch for changes."""
 

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 from serval import log
-from serval.admin.endpoint import AdminEndpoint, own_constants
 from serval.channel import ChildChannel
 from serval.config import ServerConfig
 from serval.errors import ConfigError, ExitStatus
@@ -31,7 +30,6 @@ from serval.pid_file import PidFile
 from serval.privileges import Identity, identity_of
 from serval.process_title import set_process_title
 from serval.proxy_settings import credulous_settings
-from serval.reload.watcher import watch
 from serval.scoreboard import Scoreboard
 from serval.service_settings import parse_mode
 from serval.supervisor.actions import Replacement, Settings
@@ -143,6 +141,8 @@ def _companions(
     """What the supervisor looks after beside the workers; closed with the stack."""
     companions: list[Companion] = []
     if config.reload:
+        from serval.reload.watcher import watch  # noqa: PLC0415 - a start without it is quicker
+
         companions.append(stack.enter_context(closing(watch(config))))
     manager = service_manager(os.environ, os.getpid(), scoreboard)
     if manager is not None:
@@ -155,6 +155,8 @@ def _companions(
             origin=config.origin("admin_bind"),
         )
         stack.callback(close_listeners, listeners)
+        from serval.admin.endpoint import AdminEndpoint, own_constants  # noqa: PLC0415 - likewise
+
         constants = own_constants(__version__, config.app, time.monotonic(), time.time())
         endpoint = AdminEndpoint(listeners, served, constants, scoreboard)
         companions.append(stack.enter_context(closing(endpoint)))

@@ -17,7 +17,7 @@ UDS_MODE: Final = "0660"
 _MODE: Final = re.compile(r"(0o|0)?[0-7]{1,3}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
 class ServiceSettings(WorkerSettings):
     """Identity, files and the admin endpoint."""
 

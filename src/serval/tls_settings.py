@@ -31,7 +31,7 @@ class CertificateFiles(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
 class TlsSettings(ProxySettings):
     """TLS; off without a certificate."""
 

@@ -12,7 +12,7 @@ from serval.options import Group, option, options_of, seconds, size
 from serval.reload_settings import ReloadSettings, reload_faults
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
 class WorkerSettings(ReloadSettings):
     """Stopping, replacing and watching workers."""
 

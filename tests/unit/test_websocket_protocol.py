@@ -205,7 +205,7 @@ def test_small_pieces_of_a_message_are_kept_as_their_bytes_alone() -> None:
 
     events_of(protocol, [data[at : at + 2] for at in range(0, len(data), 2)])
 
-    assert len(protocol._checked._partial) == 1000
+    assert len(protocol._by_wsproto()._partial) == 1000
 
 
 def compress(payload: bytes, stream: "zlib._Compress | None" = None) -> bytes:
@@ -250,7 +250,7 @@ def test_bad_compressed_messages_are_refused(data: bytes, code: int, reason: str
 
 def test_the_handshake_is_not_left_to_wsproto() -> None:
     with pytest.raises(AssertionError):
-        MessageStream(LIMITS)._checked._referee.offer()
+        MessageStream(LIMITS)._by_wsproto()._referee.offer()
 
 
 def test_small_messages_are_sent_plain_and_large_ones_compressed() -> None:

@@ -6,6 +6,7 @@ Called by `protocols/messages.py` and `protocols/websocket.py`; the events are w
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from importlib import import_module
 from typing import Final, NamedTuple, TypeAlias
 
@@ -111,7 +112,7 @@ def frame(first_byte: int, payload: bytes) -> bytes:
     return bytes((first_byte, 127)) + size.to_bytes(8, "big") + payload
 
 
-def unmask_in_python(payload: bytes, mask: bytes) -> bytes | bytearray:
+def unmask(payload: bytes, mask: bytes) -> bytes | bytearray:
     """The payload with the mask of four bytes taken off (RFC 6455 section 5.3)."""
     size = len(payload)
     if size <= WIDE_BYTES:
@@ -123,19 +124,18 @@ def unmask_in_python(payload: bytes, mask: bytes) -> bytes | bytearray:
     return out
 
 
-def _quickest_unmask() -> Unmask:
-    """The same in C, where the extra `fast` is installed and has it for this machine.
+@cache
+def quickest_unmask() -> Unmask:
+    """`unmask`, or the same in C where the extra `fast` is installed and has it for this machine.
 
     64 bytes take 0.13 us then and not 0.51, 4 KiB take 0.26 and not 5.6 (CPython 3.13, 2026-11).
+    Looked for when there is a WebSocket: at a start it would take 20 ms.
     """
     try:
         in_c: Unmask = import_module("websockets.speedups").apply_mask
     except ImportError:
-        return unmask_in_python
+        return unmask
     return in_c
-
-
-unmask: Final = _quickest_unmask()
 
 
 def sendable_code(code: object) -> int:

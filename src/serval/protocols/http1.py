@@ -7,8 +7,6 @@ h11 from its first byte; a chunked body goes to h11 as far as its framing has be
 from enum import Enum, auto
 from typing import Final, NoReturn
 
-import h11
-
 from serval.errors import PeerError
 from serval.protocols.chunked import ChunkScanner, Part
 from serval.protocols.events import (
@@ -58,16 +56,19 @@ _HEADS: Final = frozenset((Phase.HEAD, Phase.HEAD_AFTER_EMPTY_LINE, Phase.HEAD_L
 class Referee:
     """h11, reading one request of which it is given nothing that has not been checked."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_h11")
 
     def __init__(self) -> None:
+        import h11  # noqa: PLC0415 - few clients need it: a start need not wait for it (8 ms)
+
+        self._h11 = h11
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_H11_BUFFER_BYTES)
 
     def read_head(self, head: bytes, offset: int) -> Headers:
         """The headers of a whole head."""
         self._connection.receive_data(head)
         event = self._next_event(offset)
-        if type(event) is not h11.Request:
+        if type(event) is not self._h11.Request:
             raise refusal("refused-by-h11", head, offset)
         return list(event.headers)
 
@@ -75,14 +76,14 @@ class Referee:
         """The trailers in the end of a chunked body, from its last chunk on."""
         self._connection.receive_data(data)
         event = self._next_event(offset)
-        if type(event) is not h11.EndOfMessage:
+        if type(event) is not self._h11.EndOfMessage:
             raise refusal("refused-by-h11", data, offset)
         return list(event.headers)
 
     def _next_event(self, offset: int) -> object:
         try:
             return self._connection.next_event()
-        except h11.RemoteProtocolError as exc:
+        except self._h11.RemoteProtocolError as exc:
             raise refusal("refused-by-h11", str(exc).encode("ascii", "replace"), offset) from exc
 
 

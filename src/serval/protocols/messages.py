@@ -6,7 +6,7 @@ byte, until the next border of messages.  On every input the fast path gives way
 wsproto yields.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from serval.errors import PeerError
 from serval.protocols.deflate import COMPRESSED_FROM_BYTES, Deflater, DeflateTerms, Inflater
@@ -27,10 +27,12 @@ from serval.protocols.frames import (
     PongReceived,
     close_reason,
     frame,
-    unmask,
+    quickest_unmask,
     violation,
 )
-from serval.protocols.websocket import CheckedFrames
+
+if TYPE_CHECKING:
+    from serval.protocols.websocket import CheckedFrames
 
 # First bytes of the frames that the fast path takes, without and with permessage-deflate.
 _PLAIN: Final = frozenset((FIN_TEXT, FIN_BINARY, PING, PONG))
@@ -57,9 +59,11 @@ class MessageStream:
         "_data",
         "_deflater",
         "_inflater",
+        "_limits",
         "_max_bytes",
         "_plain",
         "_taken",
+        "_unmask",
         "exhausted",
     )
 
@@ -68,7 +72,9 @@ class MessageStream:
         self._inflater = None if deflate is None else Inflater(deflate, self._max_bytes)
         self._deflater = None if deflate is None else Deflater(deflate)
         self._taken = _PLAIN if deflate is None else _PLAIN | _COMPRESSED
-        self._checked = CheckedFrames(limits, self._inflater)
+        self._limits = limits
+        self._checked: CheckedFrames | None = None
+        self._unmask = quickest_unmask()
         self._data = b""
         self._at = 0
         self._plain = True  # at the border of two messages, nothing is left with wsproto
@@ -94,18 +100,17 @@ class MessageStream:
 
     def hold(self, data: bytes) -> None:
         """Take bytes from the peer, and leave them for a later `next_event`."""
-        if self._checked.ended:
+        if self._checked is not None and self._checked.ended:
             return
         self.exhausted = False
         if self._plain:
             self._data = self._data[self._at :] + data if self._data else data
             self._at = 0
         else:
-            self._checked.feed(data)
+            self._by_wsproto().feed(data)
 
     def next_event(self) -> Event | None:
         """The next event, or None where more bytes are needed."""
-        checked = self._checked
         if self._plain:
             data = self._data
             if self._at == len(data):
@@ -119,10 +124,20 @@ class MessageStream:
             self._plain = False
             rest, self._data = self._data[self._at :], b""
             self._at = 0
-            checked.feed(rest)
+            self._by_wsproto().feed(rest)
+        checked = self._by_wsproto()
         event = checked.next_event()
         self._plain = not checked.ended and checked.at_border
         return event
+
+    def _by_wsproto(self) -> "CheckedFrames":
+        """What takes the frames that are not plain; most sessions need it for the last one only."""
+        if self._checked is None:
+            # Imported here: wsproto would be a tenth of the time that a server takes to start.
+            from serval.protocols.websocket import CheckedFrames  # noqa: PLC0415
+
+            self._checked = CheckedFrames(self._limits, self._inflater)
+        return self._checked
 
     def _whole_frame(self, data: bytes, at: int) -> Event | None:
         """The whole frame at `at`, or None: a fragment, not all here, or not valid."""
@@ -143,7 +158,7 @@ class MessageStream:
         end = start + size
         if end > len(data) or size > self._max_bytes:
             return None
-        payload = unmask(data[start:end], data[start - 4 : start])
+        payload = self._unmask(data[start:end], data[start - 4 : start])
         if first == FIN_TEXT:
             try:
                 text = payload.decode()
@@ -175,7 +190,7 @@ class MessageStream:
             refused = fault
         except UnicodeDecodeError as exc:
             refused = violation(CloseCode.BAD_PAYLOAD, exc)
-        self._checked.ended = True
+        self._by_wsproto().ended = True
         self._plain = False
         self._data = b""
         return refused
