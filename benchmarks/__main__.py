@@ -3,12 +3,14 @@
     python -m benchmarks                     everything, three rounds (about half an hour)
     python -m benchmarks --quick             the main works and peers, within two minutes
     python -m benchmarks --works hello,tls --servers serval,granian --rounds 6
+    python -m benchmarks --traits idle,second-worker,access-log
 
 Installs the peers into an environment of its own, runs every work against every server in turn,
 round after round, on pinned cores, and prints for each work the CPU time per request.
 """
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,8 +23,9 @@ from benchmarks.chart import chart
 from benchmarks.environment import Machine, certificate, described, prepared, require_tools
 from benchmarks.measurement import Bench, Measurement, measure
 from benchmarks.processes import cores
-from benchmarks.report import as_json, rows, table
+from benchmarks.report import OURS, as_json, rows, table
 from benchmarks.servers import Server
+from benchmarks.traits import OURS_ALONE, TRAITS
 from benchmarks.works import Work
 
 WORKS = {work.name: work for work in works.WORKS}
@@ -41,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="end within two minutes")
     parser.add_argument("--works", help="names with commas between: " + ", ".join(WORKS))
     parser.add_argument("--servers", help="names with commas between: " + ", ".join(SERVERS))
+    parser.add_argument("--traits", help="in place of works: " + ", ".join(TRAITS))
     parser.add_argument("--rounds", type=int, help="how often each is measured (3; quick: 2)")
     parser.add_argument("--seconds", type=float, help="length of a measurement (3; quick: 1)")
     parser.add_argument("--python", default=sys.executable, help="what the servers run on")
@@ -92,6 +96,20 @@ def write_results(
     print(f"written: {folder / 'results.json'}, {folder / 'chart.svg'}")
 
 
+def tell_traits(bench: Bench, names: Sequence[str], of: Sequence[Server]) -> None:
+    """Measure and print what is asked for, server by server."""
+    if unknown := [name for name in names if name not in TRAITS]:
+        sys.exit(f"error: --traits: no {', '.join(unknown)}; known: {', '.join(TRAITS)}")
+    for name in names:
+        for server in of:
+            if name in OURS_ALONE and server.name != OURS:
+                continue
+            try:
+                print(f"{server.name:10} {TRAITS[name](bench, server).text}", flush=True)
+            except (OSError, subprocess.SubprocessError) as exc:
+                print(f"{server.name:10} {name}: {exc!r:.300}", flush=True)
+
+
 def main() -> None:
     """Prepare, measure, report."""
     options = arguments()
@@ -117,6 +135,9 @@ def main() -> None:
             server_core=server_core,
             load_core=load_core,
         )
+        if options.traits:
+            tell_traits(bench, options.traits.split(","), against)
+            return
         rounds = options.rounds or (2 if quick else 3)
         budget_seconds = QUICK_BUDGET_SECONDS if quick else float("inf")
         found = list(interleaved(bench, of, against, rounds, budget_seconds))

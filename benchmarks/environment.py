@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.servers import ROOT, Certificate, Server, environment
+from benchmarks.servers import ROOT, Certificate, Server, cache_folder, environment
 
 INSTALL_SECONDS = 600
 VERSIONS = """
@@ -37,12 +37,6 @@ class Machine:
     kernel: str
     date: str
     versions: dict[str, str]
-
-
-def cache_folder() -> Path:
-    """Where environments are kept: removing it costs a new installation, no more."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "serval-benchmarks"
 
 
 def own_requirements() -> list[str]:
