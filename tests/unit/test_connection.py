@@ -292,6 +292,8 @@ def test_reading_pauses_while_the_application_does_not_take_the_body(
     app.waits = True
     connection.data_received(post("/", 2 * BODY_BUFFER_BYTES))
     connection.data_received(b"x" * BODY_BUFFER_BYTES)
+    assert connection.reading
+    connection.data_received(b"x")
     assert not connection.reading
     assert connection.waits_for() == set()
     world.receiving(app.receives[0])
