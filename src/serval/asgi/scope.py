@@ -90,7 +90,6 @@ def http_scope(
     # Copying finished dictionaries takes two thirds of the time of building them.
     scope = template.copy()
     scope["asgi"] = template["asgi"].copy()
-    scope["http_version"] = http_version
     scope["method"] = _METHODS.get(method) or method.decode("latin-1").upper()
     scope["path"] = root_path + path if root_path else path
     scope["raw_path"] = raw_path
@@ -102,6 +101,7 @@ def http_scope(
     if target[:1] != b"/":
         _use_authority(scope, target)
     if http_version != "1.1":
+        scope["http_version"] = http_version
         for name in _SINCE_1_1:
             del scope["extensions"][name]
     return scope
