@@ -56,7 +56,13 @@ ADMIN_PATHS: Final = (
         "200 from when all workers have started, while at least one takes requests; 503 before, "
         "and from the moment in which the server is told to stop.",
     ),
-    ("GET /metrics", "Counters, gauges and a histogram of times, as Prometheus reads them."),
+    (
+        "GET /metrics",
+        "Counters, gauges and histograms, as Prometheus reads them. Counters are sums over all "
+        "workers that ever were: requests, their times and bytes, connections, refusals by reason, "
+        "how late event loops ran. Gauges tell workers apart: requests in flight, connections, "
+        "memory, lag, threads of AnyIO's pool.",
+    ),
     ("GET /status", "The same and more as JSON: what serval status shows."),
     ("POST /reload", "What SIGHUP does. Over a Unix socket only."),
     ("POST /scale?workers=N", "N workers, until the next restart. Over a Unix socket only."),

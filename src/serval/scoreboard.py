@@ -51,11 +51,15 @@ SENT_BYTES: Final = 10  # of response bodies, ever
 RECEIVED_BYTES: Final = 11  # of request bodies, ever
 SERVING_MICROSECONDS: Final = 12  # all requests together, ever
 LATENCY: Final = 13  # the first of BUCKET_COUNT words: requests by the time they took, ever
-REFUSED: Final = LATENCY + BUCKET_COUNT  # the first of as many words as there are REFUSED_AS
-# The response statuses by which refused requests are told apart; 0 is any other.
-REFUSED_AS: Final = (400, 405, 408, 413, 414, 417, 421, 426, 431, 500, 501, 503, 504, 505, 0)
-ASKED: Final = REFUSED + len(REFUSED_AS)  # the only word that the supervisor writes
+REFUSED: Final = LATENCY + BUCKET_COUNT  # the first of REFUSED_COUNT: refusals by reason, ever
+REFUSED_COUNT: Final = 96  # room for the reasons in protocols/refusals.py
+ASKED: Final = REFUSED + REFUSED_COUNT  # the only word that the supervisor writes
 ABANDONED: Final = ASKED + 1  # requests whose application ignored its cancellation, ever
+LAG: Final = ASKED + 2  # the first of BUCKET_COUNT words: beats by how late they came, ever
+LAG_MICROSECONDS: Final = LAG + BUCKET_COUNT  # all beats together, ever
+POOL_TOKENS: Final = LAG_MICROSECONDS + 1  # threads that AnyIO's pool may have; 0 without AnyIO
+POOL_BUSY: Final = POOL_TOKENS + 1  # those that run something now
+POOL_WAITING: Final = POOL_TOKENS + 2  # calls that wait for one
 # Indexes into Slot.gauges: monotonic seconds, except where said.
 STARTED_AT: Final = 0
 READY_AT: Final = 1
@@ -63,9 +67,9 @@ HEARTBEAT_AT: Final = 2
 LAG_SECONDS: Final = 3  # how late the event loop ran at its last beat
 REQUEST_RATE: Final = 4  # requests per second between the last two beats
 
-_COUNTERS: Final = 56
+_COUNTERS: Final = 184
 _GAUGES: Final = 8
-_WORDS: Final = _COUNTERS + _GAUGES  # 512 bytes: eight cache lines, shared with no other worker
+_WORDS: Final = _COUNTERS + _GAUGES  # 1,536 bytes: cache lines shared with no other worker
 _WORD_BYTES: Final = 8
 
 
@@ -76,8 +80,8 @@ class Slot:
     while no worker has it.
 
     Attributes:
-        counters: Signed 64-bit words, by the index constants from `PID` to `REFUSED`.  Signed, so
-            that a miscounted gauge shows as a negative number and raises nothing in mid-request.
+        counters: Signed 64-bit words, by the index constants from `PID` to `POOL_WAITING`.  Signed,
+            so that a miscounted gauge shows as a negative number and raises nothing in mid-request.
         gauges: Doubles, by the index constants from `STARTED_AT` to `REQUEST_RATE`.
     """
 
@@ -246,8 +250,13 @@ class Slot:
 
     @property
     def refused(self) -> list[int]:
-        """Refused requests by status, in the order of `REFUSED_AS`."""
-        return self.counters[REFUSED : REFUSED + len(REFUSED_AS)].tolist()
+        """Refused requests by reason, in the order of `REASONS`."""
+        return self.counters[REFUSED : REFUSED + REFUSED_COUNT].tolist()
+
+    @property
+    def lag(self) -> list[int]:
+        """Beats by how late they came, in the buckets of `latency.py`."""
+        return self.counters[LAG : LAG + BUCKET_COUNT].tolist()
 
 
 @dataclass(slots=True)
@@ -263,7 +272,9 @@ class Totals:
     received_bytes: int = 0
     serving_microseconds: int = 0
     latency: list[int] = field(default_factory=lambda: [0] * BUCKET_COUNT)
-    refused: list[int] = field(default_factory=lambda: [0] * len(REFUSED_AS))
+    refused: list[int] = field(default_factory=lambda: [0] * REFUSED_COUNT)
+    lag: list[int] = field(default_factory=lambda: [0] * BUCKET_COUNT)
+    lag_microseconds: int = 0
 
     def add(self, slot: Slot) -> None:
         """Take what a slot has counted so far."""
@@ -277,6 +288,8 @@ class Totals:
         self.serving_microseconds += counters[SERVING_MICROSECONDS]
         self.latency = _summed(self.latency, slot.latency)
         self.refused = _summed(self.refused, slot.refused)
+        self.lag = _summed(self.lag, slot.lag)
+        self.lag_microseconds += counters[LAG_MICROSECONDS]
 
 
 def _summed(one: list[int], other: list[int]) -> list[int]:

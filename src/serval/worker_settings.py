@@ -73,6 +73,13 @@ class WorkerSettings(ReloadSettings):
         zero_means="no limit",
         aliases=("--worker-connections",),
     )
+    anyio_tokens: int = option(
+        0,
+        "Threads of AnyIO's default pool in each worker, or in each of its --threads, on which "
+        "Starlette and FastAPI run what is not async.",
+        group=Group.PROCESSES,
+        zero_means="AnyIO's own 40",
+    )
     limit_max_requests: int = option(
         0,
         "After how many requests a worker is replaced.",

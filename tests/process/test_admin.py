@@ -118,7 +118,11 @@ def test_requests_are_counted_timed_and_measured(server: Server) -> None:
     assert sum(totals["latency_counts"]) == 5
     assert totals["p50_seconds"] is not None
     assert totals["sent_bytes"] >= 5
+    assert (totals["refused"], totals["accepted"]) == ({"missing-host": 1}, 6)
     assert report["ready"]
+    _, text = server.probe("/metrics")
+    assert counter(text, 'serval_requests_refused_total{reason="missing-host",status="400"}') == 1
+    server.once(lambda _: counter(server.probe("/metrics")[1], "serval_loop_lag_seconds_count") > 0)
     assert all(worker["rss_bytes"] > 5_000_000 for worker in report["workers"])
 
 
@@ -126,6 +130,7 @@ def test_no_counter_falls_when_a_worker_is_killed(server: Server) -> None:
     for _ in range(6):
         server.get()
     before = server.once(lambda found: found["totals"]["requests"] == 6)
+    accepted = before["totals"]["accepted"]
     killed = max(before["workers"], key=lambda worker: worker["requests"])["pid"]
 
     os.kill(killed, signal.SIGKILL)
@@ -135,6 +140,7 @@ def test_no_counter_falls_when_a_worker_is_killed(server: Server) -> None:
     _, text = server.probe("/metrics")
     assert counter(text, "serval_requests_total") == 6
     assert counter(text, "serval_request_duration_seconds_count") == 6
+    assert counter(text, "serval_connections_accepted_total") == accepted
     assert counter(text, 'serval_worker_exits_total{reason="crash"}') == 1
     assert counter(text, 'serval_workers{state="ready"}') == 2
     assert server.client.status()["restarts"] == 1

@@ -2,12 +2,18 @@
 
 from serval.admin.figures import Constants, Figures, figures_of
 from serval.outlook import Outlook, ServerState
+from serval.protocols.refusals import REASONS
 from serval.scoreboard import (
     ABANDONED,
+    ACCEPTED,
+    LAG,
+    LAG_MICROSECONDS,
     LATENCY,
+    POOL_BUSY,
+    POOL_TOKENS,
+    POOL_WAITING,
     RECEIVED_BYTES,
     REFUSED,
-    REFUSED_AS,
     SENT_BYTES,
     SERVING_MICROSECONDS,
     Scoreboard,
@@ -42,7 +48,13 @@ def at_work(slot: Slot, *, pid: int, state: WorkerState = WorkerState.READY) -> 
     slot.counters[SERVING_MICROSECONDS] = 1_020_000
     slot.counters[LATENCY + 3] = 10
     slot.counters[LATENCY + 12] = 1
-    slot.counters[REFUSED + REFUSED_AS.index(431)] = 3
+    slot.counters[REFUSED + list(REASONS).index("field-too-long")] = 3
+    slot.counters[ACCEPTED] = 8
+    slot.counters[LAG + 2] = 60
+    slot.counters[LAG_MICROSECONDS] = 50_000
+    slot.counters[POOL_TOKENS] = 40
+    slot.counters[POOL_BUSY] = 39
+    slot.counters[POOL_WAITING] = 2
 
 
 def two_workers() -> Scoreboard:

@@ -1,7 +1,8 @@
 import pytest
 
 from serval.latency import bucket_of
-from serval.scoreboard import REFUSED_AS, Scoreboard, Slot
+from serval.protocols.refusals import REASONS
+from serval.scoreboard import REFUSED_COUNT, Scoreboard, Slot
 from serval.worker.meter import Meter
 
 
@@ -27,15 +28,25 @@ def test_requests_are_counted_by_time_and_by_size(slot: Slot) -> None:
     assert totals.serving_microseconds == pytest.approx(5_006_000, abs=1)
 
 
-def test_refusals_are_told_apart_by_status(slot: Slot) -> None:
+def test_refusals_are_told_apart_by_reason(slot: Slot) -> None:
     meter = Meter(0.0)
 
-    for status in (400, 431, 431, 1009, 418):
-        meter.refused(status)
+    meter.refused("bad-chunk-size")
+    meter.show(slot, 1.0)
+    for reason in ("bad-chunk-size", "overloaded", "never-heard-of", "nor-of-this"):
+        meter.refused(reason)
     meter.show(slot, 1.0)
 
-    found = dict(zip(REFUSED_AS, slot.refused, strict=True))
-    assert {status: count for status, count in found.items() if count} == {400: 1, 431: 2, 0: 2}
+    found = dict(zip(REASONS, slot.refused, strict=False))
+    assert {reason: count for reason, count in found.items() if count} == {
+        "bad-chunk-size": 2,
+        "overloaded": 1,
+        "other": 2,
+    }
+
+
+def test_every_reason_has_a_place_in_the_scoreboard() -> None:
+    assert len(REASONS) <= REFUSED_COUNT
 
 
 def test_the_rate_is_that_of_the_time_since_it_was_shown_last(slot: Slot) -> None:

@@ -8,7 +8,8 @@ from serval.admin.metrics import metrics_text
 from serval.outlook import Outlook
 from serval.scoreboard import Scoreboard
 
-SAMPLE = re.compile(r'(?P<name>[a-z_]+)(\{(?P<labels>[a-z]+="(\\.|[^"\\])*")\})? (?P<value>\S+)')
+LABEL = r'[a-z]+="(\\.|[^"\\])*"'
+SAMPLE = re.compile(rf"(?P<name>[a-z_]+)(\{{(?P<labels>{LABEL}(,{LABEL})*)\}})? (?P<value>\S+)")
 
 
 def series(text: str) -> dict[str, float]:
@@ -36,9 +37,13 @@ def test_counters_are_sums_over_all_workers() -> None:
     assert found["serval_requests_total"] == 22
     assert found["serval_response_body_bytes_total"] == 10_000
     assert found["serval_request_body_bytes_total"] == 140
-    assert found['serval_rejected_requests_total{status="431"}'] == 6
-    assert found['serval_rejected_requests_total{status="other"}'] == 0
     assert found["serval_abandoned_requests_total"] == 4
+    assert found['serval_requests_refused_total{reason="field-too-long",status="431"}'] == 6
+    assert found['serval_requests_refused_total{reason="other",status=""}'] == 0
+    assert found["serval_connections_accepted_total"] == 16
+    assert found["serval_loop_lag_seconds_count"] == 120
+    assert found["serval_loop_lag_seconds_sum"] == 0.1
+    assert found['serval_worker_pool_threads_busy{worker="1"}'] == 39
     assert found['serval_worker_exits_total{reason="crash"}'] == 2
     assert found["serval_reloads_total"] == 2
 

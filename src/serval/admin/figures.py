@@ -4,7 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from serval.outlook import Outlook, ServerState
-from serval.scoreboard import Scoreboard, Slot, Totals, WorkerState
+from serval.scoreboard import (
+    POOL_BUSY,
+    POOL_TOKENS,
+    POOL_WAITING,
+    Scoreboard,
+    Slot,
+    Totals,
+    WorkerState,
+)
 
 SERVING = (WorkerState.READY, WorkerState.RETIRING)
 
@@ -33,6 +41,9 @@ class WorkerFigures:
     Attributes:
         number: From 1; a replacement may have the number of a worker that has ended.
         heartbeat_age_seconds: How long ago its event loop turned; 0.0 before its first beat.
+        pool_tokens: How many threads AnyIO's pool may have; 0 without AnyIO.
+        pool_busy: How many of them run something.
+        pool_waiting: How many calls wait for one.
         latency: Requests by the time they took, in the buckets of `latency.py`.
     """
 
@@ -49,6 +60,9 @@ class WorkerFigures:
     lag_seconds: float
     heartbeat_age_seconds: float
     rss_bytes: int
+    pool_tokens: int
+    pool_busy: int
+    pool_waiting: int
     latency: list[int]
 
     @property
@@ -116,5 +130,8 @@ def _worker(slot: Slot, now: float) -> WorkerFigures:
         lag_seconds=slot.lag_seconds,
         heartbeat_age_seconds=max(now - slot.heartbeat_at, 0.0) if slot.heartbeat_at else 0.0,
         rss_bytes=slot.rss_bytes,
+        pool_tokens=slot.counters[POOL_TOKENS],
+        pool_busy=slot.counters[POOL_BUSY],
+        pool_waiting=slot.counters[POOL_WAITING],
         latency=slot.latency,
     )

@@ -10,7 +10,8 @@ from typing import Final, Literal, TypeAlias
 
 from serval.admin.figures import Figures, WorkerFigures
 from serval.latency import BOUNDS_SECONDS
-from serval.scoreboard import REFUSED_AS, WorkerState
+from serval.protocols.refusals import REASONS
+from serval.scoreboard import WorkerState
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -90,12 +91,12 @@ def _of_requests(figures: Figures) -> Iterator[str]:
         "response_body_bytes_total", "counter", "Bytes of response bodies.", totals.sent_bytes
     )
     yield from _family(
-        "rejected_requests_total",
+        "requests_refused_total",
         "counter",
-        "Requests that the server refused by itself, by response status.",
+        "Requests that the server answered by itself, by reason and response status.",
         [
-            ({"status": str(status) if status else "other"}, count)
-            for status, count in zip(REFUSED_AS, totals.refused, strict=True)
+            ({"reason": reason, "status": str(status) if status else ""}, count)
+            for (reason, status), count in zip(REASONS.items(), totals.refused, strict=False)
         ],
     )
     yield from _single(
@@ -103,6 +104,15 @@ def _of_requests(figures: Figures) -> Iterator[str]:
         "counter",
         "Requests given up whose application ignored its cancellation.",
         totals.abandoned,
+    )
+    yield from _single(
+        "connections_accepted_total", "counter", "Connections accepted.", totals.accepted
+    )
+    yield from _histogram(
+        "loop_lag_seconds",
+        "How late event loops ran, asked now and then.",
+        totals.lag,
+        totals.lag_microseconds / 1e6,
     )
 
 
@@ -118,6 +128,9 @@ def _of_workers(workers: Sequence[WorkerFigures]) -> Iterator[str]:
             "How long ago the event loop turned.",
             [w.heartbeat_age_seconds for w in workers],
         ),
+        ("pool_threads_limit", "Threads of AnyIO's pool.", [w.pool_tokens for w in workers]),
+        ("pool_threads_busy", "Those that are taken.", [w.pool_busy for w in workers]),
+        ("pool_calls_waiting", "Calls that wait for one.", [w.pool_waiting for w in workers]),
         ("resident_memory_bytes", "Resident memory.", [w.rss_bytes for w in workers]),
         ("age_seconds", "Time since a worker's start.", [w.age_seconds for w in workers]),
     ):

@@ -9,6 +9,7 @@ from typing import TypedDict, cast
 
 from serval.admin.figures import Figures, WorkerFigures
 from serval.latency import BOUNDS_SECONDS, quantile
+from serval.protocols.refusals import REASONS
 
 
 class WorkerReport(TypedDict):
@@ -29,6 +30,9 @@ class WorkerReport(TypedDict):
     lag_seconds: float
     heartbeat_age_seconds: float
     rss_bytes: int
+    pool_threads_limit: int
+    pool_threads_busy: int
+    pool_calls_waiting: int
     latency_counts: list[int]
 
 
@@ -39,6 +43,8 @@ class TotalsReport(TypedDict):
     requests_per_second: float
     rejected: int
     abandoned: int
+    refused: dict[str, int]
+    accepted: int
     in_flight: int
     connections: int
     websockets: int
@@ -120,6 +126,10 @@ def _totals(figures: Figures) -> TotalsReport:
         "requests_per_second": round(sum(w.requests_per_second for w in workers), 3),
         "rejected": totals.rejected,
         "abandoned": totals.abandoned,
+        "refused": {
+            reason: count for reason, count in zip(REASONS, totals.refused, strict=False) if count
+        },
+        "accepted": totals.accepted,
         "in_flight": sum(w.in_flight for w in workers),
         "connections": sum(w.connections for w in workers),
         "websockets": sum(w.websockets for w in workers),
@@ -149,5 +159,8 @@ def _worker(worker: WorkerFigures) -> WorkerReport:
         "lag_seconds": round(worker.lag_seconds, 6),
         "heartbeat_age_seconds": round(worker.heartbeat_age_seconds, 3),
         "rss_bytes": worker.rss_bytes,
+        "pool_threads_limit": worker.pool_tokens,
+        "pool_threads_busy": worker.pool_busy,
+        "pool_calls_waiting": worker.pool_waiting,
         "latency_counts": worker.latency,
     }

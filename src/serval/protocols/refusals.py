@@ -65,6 +65,39 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
     "refused-by-h11": (400, "h11 refuses what passed the checks before it"),
 }
 
+# What is refused elsewhere than in a request's head or body, and told by the same counters: codes
+# and their statuses.
+FURTHER: Final[dict[str, int]] = {
+    "head-timeout": 408,
+    "body-timeout": 408,
+    "request-timeout": 504,
+    "overloaded": 503,
+    "bad-proxy-preamble": 400,
+    "tls-handshake-failed": 400,
+    "tls-handshake-timeout": 408,
+    "plain-http-sent-to-a-tls-port": 400,
+    "websocket-method": 405,
+    "websocket-http-version": 505,
+    "websocket-upgrade": 400,
+    "websocket-body": 400,
+    "websocket-version": 426,
+    "websocket-version-missing": 400,
+    "websocket-version-repeated": 400,
+    "websocket-key-missing": 400,
+    "websocket-key-repeated": 400,
+    "websocket-key-malformed": 400,
+    "websocket-protocol-malformed": 400,
+    "websocket-extensions-malformed": 400,
+}
+OTHER: Final = "other"
+# All of them with their statuses, in the order in which counters have them; the last is for what
+# is not among them, so that nobody can make up more.
+REASONS: Final[dict[str, int]] = {
+    **{reason: status for reason, (status, _) in REFUSALS.items()},
+    **FURTHER,
+    OTHER: 0,
+}
+
 
 def refusal(reason: str, excerpt: bytes = b"", offset: int = -1) -> PeerError:
     """The error for a reason of the table, to be raised by the caller.

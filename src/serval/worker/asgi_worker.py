@@ -13,6 +13,7 @@ from typing import Any, Final
 from serval.asgi.lifespan import Lifespan
 from serval.asgi.types import Address, ASGIApp
 from serval.errors import LifespanError, LifespanShutdownError
+from serval.worker.anyio_pool import resize_pool
 from serval.worker.asgi_connection import AsgiConnection, TlsAsgiConnection
 from serval.worker.asgi_connection import LoopSeat as SeatWithLoop
 from serval.worker.async_pool import AsyncPool
@@ -154,6 +155,7 @@ class AsgiThread(PoolThread):
         self.seat.loop.call_soon_threadsafe(self.seat.loop.stop)
 
     async def _startup(self) -> None:
+        resize_pool(self.service.config.anyio_tokens)
         await self._lifespan.startup()
         service = self.seat.service
         service.lifespan_state = self._lifespan.state

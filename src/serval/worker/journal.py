@@ -145,15 +145,15 @@ class Journal:
                 RequestFinished(source.connection_id, source.lane, status, sent_bytes, seconds, at)
             )
 
-    def count_refusal(self, status: int) -> None:
+    def count_refusal(self, reason: str) -> None:
         """The server answers a request in the application's stead."""
         self._tally.stats.rejected += 1
         if self._tally.meter is not None:
-            self._tally.meter.refused(status)
+            self._tally.meter.refused(reason)
 
     def refused(self, client: Address | None, error: PeerError) -> None:
         """A client's mistake was answered; one line says so, however often it is repeated."""
-        self.count_refusal(error.status)
+        self.count_refusal(error.reason)
         line = self.faults.refused(address_text(client), error, self._loop.time())
         if line is not None:
             logger.info("%s", line)

@@ -6,19 +6,19 @@ A service without an admin endpoint has no meter, and pays nothing.  The service
 from typing import Final
 
 from serval.latency import BUCKET_COUNT, bucket_of
+from serval.protocols.refusals import OTHER, REASONS
 from serval.scoreboard import (
     LATENCY,
     RECEIVED_BYTES,
     REFUSED,
-    REFUSED_AS,
     REQUESTS,
     SENT_BYTES,
     SERVING_MICROSECONDS,
     Slot,
 )
 
-_OTHER: Final = len(REFUSED_AS) - 1
-_REFUSAL_INDEX: Final = {status: index for index, status in enumerate(REFUSED_AS)}
+_REFUSAL_INDEX: Final = {reason: index for index, reason in enumerate(REASONS)}
+_OTHER: Final = _REFUSAL_INDEX[OTHER]
 
 
 class Meter:
@@ -26,6 +26,7 @@ class Meter:
 
     __slots__ = (
         "_buckets",
+        "_changed",
         "_received_bytes",
         "_refused",
         "_seconds",
@@ -36,7 +37,8 @@ class Meter:
 
     def __init__(self, now: float) -> None:
         self._buckets = [0] * BUCKET_COUNT
-        self._refused = [0] * len(REFUSED_AS)
+        self._refused = [0] * len(REASONS)
+        self._changed: set[int] = set()  # refusals that were not yet shown
         self._seconds = 0.0
         self._sent_bytes = 0
         self._received_bytes = 0
@@ -50,9 +52,11 @@ class Meter:
         self._sent_bytes += sent_bytes
         self._received_bytes += received_bytes
 
-    def refused(self, status: int) -> None:
+    def refused(self, reason: str) -> None:
         """The server answered a request by itself."""
-        self._refused[_REFUSAL_INDEX.get(status, _OTHER)] += 1
+        index = _REFUSAL_INDEX.get(reason, _OTHER)
+        self._refused[index] += 1
+        self._changed.add(index)
 
     def show(self, slot: Slot, now: float) -> None:
         """Write the sums, and how many requests per second there were since the last time."""
@@ -62,8 +66,9 @@ class Meter:
         counters[SERVING_MICROSECONDS] = int(self._seconds * 1e6)
         for index, count in enumerate(self._buckets, LATENCY):
             counters[index] = count
-        for index, count in enumerate(self._refused, REFUSED):
-            counters[index] = count
+        while self._changed:
+            index = self._changed.pop()
+            counters[REFUSED + index] = self._refused[index]
         if now > self._shown_at:
             slot.request_rate = (counters[REQUESTS] - self._shown_count) / (now - self._shown_at)
             self._shown_count, self._shown_at = counters[REQUESTS], now

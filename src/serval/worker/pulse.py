@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 from serval.config import ServerConfig
-from serval.scoreboard import Slot
+from serval.latency import bucket_of
+from serval.scoreboard import LAG, LAG_MICROSECONDS, Slot
+from serval.worker.anyio_pool import PoolWatch
 from serval.worker.debuggers import is_debugged
 from serval.worker.memory import rss_bytes
 from serval.worker.retirement import Limits, Retirement
@@ -25,6 +27,8 @@ logger = logging.getLogger("serval.error")
 BEAT_SECONDS: Final = 5.0
 # The same where somebody may be watching: what the admin endpoint tells is no older.
 WATCHED_BEAT_SECONDS: Final = 1.0
+# How often AnyIO's threads are looked at while there is work.
+POOL_LOOK_SECONDS: Final = 0.5
 # One beat may be lost to a busy machine without harm.
 BEATS_COUNT: Final = 3
 
@@ -69,6 +73,7 @@ class Pulse:
         self._slot = slot
         self._retire = retire
         config = service.config
+        self._pool = PoolWatch()
         self._period = beat_seconds(config)
         self._retirement = Retirement(
             retirement_limits(config),
@@ -93,13 +98,15 @@ class Pulse:
     async def _beat(self) -> None:
         slot, service = self._slot, self._service
         while True:
-            due_at = time.monotonic() + self._period
-            await asyncio.sleep(self._sleep_seconds(due_at - self._period))
+            began_at = time.monotonic()
+            seconds = self._sleep_seconds(began_at)
+            await asyncio.sleep(seconds)
             now = time.monotonic()
             self._sign(now)
             if slot is not None:
-                slot.lag_seconds = max(now - due_at, 0.0)
-                slot.rss_bytes = rss_bytes()
+                self._show(slot, max(now - began_at - seconds, 0.0))
+            for line in self._pool.look(now, slot):
+                logger.warning("%s", line)
             service.tally.publish()
             self._look()
             for line in service.journal.faults.summaries(service.loop.time()):
@@ -117,8 +124,18 @@ class Pulse:
         if self._is_debugged is not before:
             self._notify()
 
+    def _show(self, slot: Slot, lag_seconds: float) -> None:
+        slot.lag_seconds = lag_seconds
+        slot.counters[LAG + bucket_of(lag_seconds)] += 1
+        slot.counters[LAG_MICROSECONDS] += int(lag_seconds * 1e6)
+        slot.rss_bytes = rss_bytes()
+
     def _sleep_seconds(self, now: float) -> float:
-        return max(min(self._period, self._retirement.due_at - now), 0.0)
+        period = self._period
+        service = self._service
+        if self._pool.is_there and (service.tasks or not service.date_is_stale):
+            period = min(period, POOL_LOOK_SECONDS)
+        return max(min(period, self._retirement.due_at - now), 0.0)
 
     def _look(self) -> None:
         """See whether it is time to be replaced."""

@@ -135,7 +135,7 @@ class TimedRequest:
             (b"content-length", b"%d" % len(text)),
             (b"connection", b"close"),
         ]
-        self._owner.service.journal.count_refusal(504)
+        self._owner.service.journal.count_refusal("request-timeout")
         logger.warning(
             "no response within %g s (timeout_request), cancelled: %s",
             self._owner.request_seconds,

@@ -15,6 +15,7 @@ from serval.loader import LoadedApp
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
 from serval.scoreboard import Slot
+from serval.worker.anyio_pool import resize_pool
 from serval.worker.async_pool import AsyncPool
 from serval.worker.guards import guarded, refuse_guards
 from serval.worker.lanes import Lanes, flush_soon, open_lanes, runs_in_threads
@@ -96,6 +97,7 @@ class Serving:
             ConfigError: A setting cannot be honoured by what serves; likewise.
         """
         service = self.service
+        resize_pool(service.config.anyio_tokens)
         await self._lifespan.startup()
         self._started.append(self._lifespan)
         self.pool.set_lifespan_state(self._lifespan.state)

@@ -22,10 +22,10 @@ class SharedMeter(Meter):
         with self._lock:
             super().finished(seconds, sent_bytes, received_bytes)
 
-    def refused(self, status: int) -> None:
+    def refused(self, reason: str) -> None:
         """The server answered a request by itself."""
         with self._lock:
-            super().refused(status)
+            super().refused(reason)
 
 
 class SharedFaultLog(FaultLog):

@@ -16,6 +16,7 @@ from serval.asgi.types import Address
 from serval.net.addresses import local_address, peer_address
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
+from serval.scoreboard import ACCEPTED
 from serval.worker.async_pool import AsyncPool
 from serval.worker.door import Doorkeeper
 from serval.worker.poller import READ, create_poller
@@ -61,6 +62,8 @@ class AcceptingSocket:
         except OSError as error:
             self._worker.accept_failed(error)
             return False
+        if (slot := self._worker.service.tally.slot) is not None:
+            slot.counters[ACCEPTED] += 1
         self._worker.admit(sock, peer_address(peer), self._server or local_address(sock))
         return True
 

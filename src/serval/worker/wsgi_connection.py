@@ -251,7 +251,7 @@ class WsgiConnection(PooledConnection):
             self._sock.send(plain_response(504, text, service.defaults))
         self.unblock()
         service.stats.requests += 1
-        service.journal.count_refusal(504)
+        service.journal.count_refusal("request-timeout")
         logger.warning(
             "no response within %g s (timeout_request), answered 504 while its thread goes on: %s",
             service.config.timeout_request,
