@@ -76,7 +76,11 @@ class PeerError(ServalError):
         reason: A short stable code for logs and counters, such as `bad-chunk-size`.
         excerpt: The offending bytes, unescaped, at most 64; never shown to the peer.
         offset: Where in the connection's input the offence lies, in bytes, or -1 where unknown.
+        request_line: Method, target and version (`1.1`) of the request, where these could be read;
+            for logs.
     """
+
+    request_line: tuple[bytes, bytes, str] | None = None
 
     def __init__(
         self, status: int, reason: str, detail: str = "", *, excerpt: bytes = b"", offset: int = -1

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from serval.errors import PeerError
-from serval.escaping import escape_text, escape_value
+from serval.escaping import escape_target, escape_text, escape_value
 
 # One line per reason and second keeps a flood from filling the disk, or the loop's time.
 INTERVAL_SECONDS: Final = 1.0
 _EXCERPT_CHARACTERS: Final = 64
 _DETAIL_CHARACTERS: Final = 160
+_METHOD_CHARACTERS: Final = 32
+_PATH_CHARACTERS: Final = 128
 
 
 @dataclass(slots=True)
@@ -71,6 +73,10 @@ def _line(peer: str, error: PeerError) -> str:
     line = f"refused {escape_text(peer)}: {error.status} {escape_text(error.reason)}"
     if error.offset >= 0:
         line += f" at byte {error.offset}"
+    if error.request_line is not None:
+        method, target, _ = error.request_line
+        path = escape_target(target.partition(b"?")[0])
+        line += f", {escape_value(method, limit=_METHOD_CHARACTERS)} {path[:_PATH_CHARACTERS]}"
     if str(error) != error.reason:
         line += f", {escape_text(str(error), limit=_DETAIL_CHARACTERS)}"
     if error.excerpt:

@@ -35,3 +35,16 @@ async def identified(scope: Scope, receive: Receive, send: Send) -> None:
     headers = [(b"content-length", b"0"), (b"x-seen", seen)]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body"})
+
+
+async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with what it is sent, as it is sent."""
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        body = message.get("body", b"")
+        await send({"type": "http.response.body", "body": body, "more_body": more})

@@ -268,7 +268,7 @@ def test_a_body_that_is_announced_too_large_is_refused_before_the_application(
         assert (answer.status, answer.closes) == (413, True)
         assert answer.body.endswith(b": body-too-large\n")
         assert client.at_end()
-        program.expect(r'"- - HTTP/1\.1" 413 .* \(body-too-large\)')
+        program.expect(r'"POST / HTTP/1\.1" 413 .* \(body-too-large\)')
 
 
 def test_an_endless_chunked_body_is_cut_at_the_limit_and_costs_no_memory() -> None:
@@ -357,7 +357,7 @@ def test_a_refusal_is_one_line_with_what_an_operator_needs() -> None:
         assert re.search(r"refused 127\.0\.0\.1.*: 400 bad-name at byte \d+, ", line)
         assert line.isprintable()
         assert r"Bad\x01Name\x1b[31m" in line
-        program.expect(r'"- - HTTP/1\.1" 400 .* \(bad-name\)')
+        program.expect(r'"GET / HTTP/1\.1" 400 .* \(bad-name\)')
 
 
 def test_a_flood_of_bad_requests_writes_few_lines_and_a_count() -> None:

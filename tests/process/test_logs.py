@@ -5,8 +5,10 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from process.harness import PATIENCE_SECONDS, children_of, needs_procfs, running
@@ -140,6 +142,42 @@ def test_each_request_has_an_id_that_client_application_and_logs_agree_on() -> N
         assert (error["request_id"], error["method"], error["path"]) == ("abc-2", "GET", "/fail")
         assert "app raised without a response: GET '/fail' [abc-2]" in error["message"]
         program.stop()
-        access = [json.loads(line) for line in program.lines if '"serval.access"' in line]
+        access = [
+            json.loads(line) for line in program.text.splitlines() if '"serval.access"' in line
+        ]
         assert {one["request_id"] for one in access} >= {"abc-1", "abc-2"}
         assert [one.get("traceparent") for one in access if one["path"] == "/a"] == [trace]
+
+
+LARGE = b"POST /up?load HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"
+CHUNKED = b"POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_what_is_refused_is_told_with_method_path_and_reason() -> None:
+    options = ("--max-body-size", "100", "--log-level", "info")
+
+    with running("serval", "process.quiet_app:echoing", "--port", "0", *options) as program:
+        address = program.address()
+
+        def says(*parts: bytes) -> bytes:
+            with socket.create_connection(address, PATIENCE_SECONDS) as sock:
+                answer = b""
+                for part in parts:
+                    sock.sendall(part)
+                    answer += sock.recv(65536)
+                with suppress(ConnectionError):
+                    while more := sock.recv(65536):
+                        answer += more
+            return answer
+
+        assert says(LARGE).startswith(b"HTTP/1.1 413 ")
+        program.expect(r'"POST /up\?load HTTP/1\.1" 413 .*\(body-too-large\)')
+        assert says(b"GET /a HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        program.expect(r'"GET /a HTTP/1\.1" 400 .*\(no-colon\)')
+        assert b" 200 OK\r\n" in says(CHUNKED + b"1\r\na\r\n", b"nonsense\r\n")
+        program.expect(r'"POST /up HTTP/1\.1" 499 .*\(bad-chunk-size\)')
+        assert says(b"\x16\x03\x01").startswith(b"HTTP/1.1 400 ")
+        program.expect(r'"- - HTTP/1\.1" 400 .*\(tls-handshake\)')
+        assert re.search(r"refused \S+: 413 body-too-large at byte 0, POST /up,", program.text)
+        assert re.search(r"refused \S+: 400 no-colon at byte 26, GET /a,", program.text)
+        assert re.search(r"refused \S+: 400 bad-chunk-size at byte \d+, POST /up,", program.text)

@@ -70,3 +70,12 @@ def test_no_part_of_a_line_can_break_it_in_two() -> None:
 
     assert line is not None
     assert line.isprintable()
+
+
+def test_a_line_names_the_request_where_its_first_line_could_be_read() -> None:
+    error = PeerError(413, "body-too-large")
+    error.request_line = (b"POST", b'/up"load?secret', "1.1")
+
+    line = FaultLog().refused("10.0.0.1:5000", error, 100.0)
+
+    assert line == "refused 10.0.0.1:5000: 413 body-too-large, POST /up%22load"

@@ -63,6 +63,7 @@ class Exchange(RequestSide):
         response_headers: What the application sent with its start message.
         sent_bytes: Body bytes given to the lane, framing not counted.
         keep_alive: Whether the connection may carry another request; final once the head is out.
+        cause: Why somebody else than the application or its client has ended the response.
         defaults: Where the end of the head is from.
     """
 
@@ -72,6 +73,7 @@ class Exchange(RequestSide):
     sent_bytes = 0
     response_headers: Iterable[tuple[bytes, bytes]] = ()
     keep_alive = True
+    cause = ""
     _head: ResponseHead = _NO_HEAD
     _left_bytes = 0
     _trailers: list[bytes] | None = None
@@ -373,8 +375,9 @@ class Exchange(RequestSide):
         """Forget the lane, which goes on to another request; the response is complete."""
         self._lane = NO_LANE
 
-    def refuse(self, status: int, text: str) -> None:
+    def refuse(self, status: int, text: str, cause: str = "") -> None:
         """Answer in the application's stead, if it has not begun to; else cut it short."""
+        self.cause = cause
         if self.phase in NOT_BEGUN:
             self._answer(status, text)
         elif not self._is_over:

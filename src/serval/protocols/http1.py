@@ -238,8 +238,11 @@ class H1Protocol:
                     if request is not None and len(request.headers) <= self._limits.count:
                         return self._begin(request, end + 4)
             return self._advance()
-        except PeerError:
+        except PeerError as error:
             self._phase = _REFUSED
+            if isinstance(self._reading, HeadSection) and self._reading.request.method:
+                method, target, version = self._reading.request
+                error.request_line = method, target, version[5:].decode()
             raise
 
     def _begin(self, request: RequestReceived, end: int) -> RequestReceived:
@@ -250,7 +253,9 @@ class H1Protocol:
         else:
             length = self._length = self._left = request.content_length or 0
             if 0 < self._max_body_bytes < length:
-                raise refusal("body-too-large", offset=self._origin + self._start)
+                error = refusal("body-too-large", offset=self._origin + self._start)
+                error.request_line = request.method, request.target, request.http_version
+                raise error
             self._phase = Phase.COUNTED_BODY if length else Phase.CHUNKED_BODY
             if 0 < length <= len(self._data) - end:
                 self._phase = _ENDED

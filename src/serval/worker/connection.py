@@ -354,12 +354,15 @@ class HttpConnection(RequestRunner):
     def _refuse(self, error: PeerError) -> None:
         """Answer a client's mistake; nothing more of this connection is parsed."""
         self.keep_alive = False
-        self.service.journal.refused(self.client, error)
-        text = f"{error.status} {HTTPStatus(error.status).phrase}: {error.reason}"
         exchange = self.exchange
         if exchange is not None:
+            request = exchange.request
+            error.request_line = request.method, request.target, request.http_version
+        self.service.journal.refused(self.client, error)
+        text = f"{error.status} {HTTPStatus(error.status).phrase}: {error.reason}"
+        if exchange is not None:
             corked, self.corked = self.corked, True
-            exchange.refuse(error.status, text)
+            exchange.refuse(error.status, text, error.reason)
             self.corked = corked
             self._wake_receivers()
             if self.exchange is exchange:

@@ -163,8 +163,9 @@ class Journal:
     ) -> None:
         """A request that has no scope, since it was refused before, was answered."""
         if self.access_log is not None:
+            known = {} if error.request_line is None else _read(error.request_line)
             self.access_log.record(
-                {**_UNREAD, "client": client, "scheme": scheme},
+                {**_UNREAD, **known, "client": client, "scheme": scheme},
                 status=error.status,
                 sent_bytes=sent_bytes,
                 received_bytes=0,
@@ -189,3 +190,15 @@ class Journal:
             self.lifecycle.record(event)
         except Exception:
             logger.exception("the lifecycle collector failed on %r", event)
+
+
+def _read(request_line: tuple[bytes, bytes, str]) -> Scope:
+    """What the access log is told of a request line that could be read."""
+    method, target, version = request_line
+    raw_path, _, query = target.partition(b"?")
+    return {
+        "method": method.decode("latin-1"),
+        "raw_path": raw_path,
+        "query_string": query,
+        "http_version": version,
+    }

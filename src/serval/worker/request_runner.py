@@ -158,7 +158,8 @@ class RequestRunner(Wire):
         """Cut the response short so that the peer can tell."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            self._finished(exchange, "client left" if exchange.lost else "response cut short")
+            usual = "client left" if exchange.lost else "response cut short"
+            self._finished(exchange, exchange.cause or usual)
             self._wake_receivers()
         self.flush()
         # Where only the end of the connection would tell the end of the body, a reset must.
@@ -210,6 +211,7 @@ class RequestRunner(Wire):
         if self.task is not None:
             self.task.cancel()
         if self.exchange is not None:
-            self.exchange.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            self.exchange.refuse(status, status.phrase, "server stopped")
         else:
             self.drop()
