@@ -190,6 +190,8 @@ def fields(entry: Entry) -> dict[str, str | int | float]:
         "user_agent": _request_header(entry, b"user-agent"),
         "referer": _request_header(entry, b"referer"),
     }
+    if (peer := address(_peer(entry))) != found["client"]:
+        found["peer"] = peer
     if known := _request_id(entry):
         found["request_id"] = known
     if trace := traceparent(scope):
@@ -243,6 +245,12 @@ def _request_header(entry: Entry, wanted: bytes) -> str:
     return _value_of(entry.scope["headers"], wanted)
 
 
+def _peer(entry: Entry) -> Any:
+    """The address that the connection came from: a proxy's, where one speaks for the client."""
+    own = entry.scope.get("extensions", {}).get("serval", {})
+    return own.get("peer") or entry.scope["client"]
+
+
 def _request_id(entry: Entry) -> str:
     """The id that we have given, or what the client calls one."""
     return given_id(entry.scope) or _request_header(entry, b"x-request-id")
@@ -291,6 +299,7 @@ _ATOMS: Final[dict[str, _Atom]] = {
     "L": lambda e: f"{e.seconds:.6f}",
     "p": lambda e: f"<{e.pid}>",
     "tls": _tls_version,
+    "peer": lambda e: address(_peer(e)),
     "request_id": lambda e: _request_id(e) or "-",
     "traceparent": lambda e: traceparent(e.scope) or "-",
     "cause": lambda e: escape_text(e.cause) or "-",

@@ -336,3 +336,13 @@ def test_the_settings_choose_the_format() -> None:
 def test_a_format_for_json_lines_is_a_contradiction() -> None:
     with pytest.raises(ConfigError, match="not both"):
         line_format("%(s)s", "json")
+
+
+def test_the_proxy_that_speaks_for_a_client_is_told_apart_from_it() -> None:
+    proxied = an_entry(client=("203.0.113.7", 0), extensions={"serval": {"peer": ("10.0.0.1", 5)}})
+    direct = an_entry(client=("10.0.0.1", 5))
+
+    assert compiled("%(h)s %(peer)s")(proxied) == "203.0.113.7 10.0.0.1:5"
+    assert compiled("%(h)s %(peer)s")(direct) == "10.0.0.1 10.0.0.1:5"
+    assert (fields(proxied)["client"], fields(proxied)["peer"]) == ("203.0.113.7", "10.0.0.1:5")
+    assert "peer" not in fields(direct)

@@ -42,7 +42,7 @@ class Collector:
 
 def watched(world: World) -> Collector:
     world.service.journal.lifecycle = collector = Collector()
-    world.service.observed = True
+    world.service.observed = world.service.announces = True
     return collector
 
 

@@ -135,6 +135,8 @@ class Proxies:
             return
         claims = self._claims(headers)
         if claims.node is not None:
+            extensions = scope["extensions"]
+            extensions["serval"] = {**extensions.get("serval", {}), "peer": scope["client"]}
             scope["client"] = (str(claims.node.address), claims.node.port)
         if claims.scheme:
             scope["scheme"] = claims.scheme

@@ -20,9 +20,9 @@ from serval.worker.socket_connection import Adopt
 from serval.worker.sync_worker import SyncWorker
 from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiPool
 
-# How long access lines of several threads are collected: the main thread, which writes them, is
-# not woken for each.
-FLUSH_SECONDS: Final = 0.02
+# How long access lines are collected: at full load a write for each turn of the loop was a quarter
+# of the log's whole cost (0.4 of 1.7 us for each request, 2026-11).
+FLUSH_SECONDS: Final = 0.01
 
 
 class Lanes(ABC):
@@ -143,10 +143,10 @@ def flush_soon(
 ) -> Callable[[Callable[[], None]], None]:
     """What has the access lines written soon, called where a line is the first."""
 
-    def at_the_end_of_the_turn(flush: Callable[[], None]) -> None:
-        loop.call_soon(flush)
+    def from_here(flush: Callable[[], None]) -> None:
+        loop.call_later(FLUSH_SECONDS, flush)
 
     def from_any_thread(flush: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(loop.call_later, FLUSH_SECONDS, flush)
 
-    return from_any_thread if from_threads else at_the_end_of_the_turn
+    return from_any_thread if from_threads else from_here

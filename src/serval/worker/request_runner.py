@@ -5,9 +5,9 @@
 
 import asyncio
 import logging
-import time
 from abc import abstractmethod
 from http import HTTPStatus
+from time import monotonic
 from typing import Final
 
 from serval.asgi.exchange import Exchange
@@ -97,13 +97,9 @@ class RequestRunner(Wire):
         if service.date_is_stale:
             service.renew_date()
         if service.observed:
-            self._started_at = time.monotonic()
-            if service.journal.lifecycle is not None:
-                service.journal.request_started(self, scope)
-            if service.request_ids is not None:
-                exchange.defaults = service.request_ids.ends_for(
-                    exchange, service.timely_ends, scope
-                )
+            self._started_at = monotonic()
+            if service.announces:
+                self._announce(exchange, scope)
         if self._ending:
             self._last_request_is_known()
             if self._eof and request.complete:
@@ -116,6 +112,14 @@ class RequestRunner(Wire):
                 self.task = task
                 if exchange.defaults is service.defaults:
                     exchange.defaults = service.timely_ends
+
+    def _announce(self, exchange: Exchange, scope: Scope) -> None:
+        """Tell the collector of a request, and the client its id."""
+        service = self.service
+        if service.journal.lifecycle is not None:
+            service.journal.request_started(self, scope)
+        if service.request_ids is not None:
+            exchange.defaults = service.request_ids.ends_for(exchange, service.timely_ends, scope)
 
     async def _run(self, exchange: Exchange, scope: Scope) -> None:
         try:

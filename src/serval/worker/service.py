@@ -64,6 +64,7 @@ class Service:
         stats: Those of its counters that every request changes.
         journal: Tells what happens to requests.
         observed: Whether anybody wants to be told of each request.
+        announces: Whether that is so of its beginning, too.
         keeps_alive: Connections may outlive a response; it is cleared before a stop.
         draining: Set once the server is stopping: nothing new is taken.
         farewell: Tells applications of that.
@@ -83,6 +84,7 @@ class Service:
         "_emptied",
         "_starter",
         "_templates",
+        "announces",
         "app",
         "config",
         "connection_ended",
@@ -145,6 +147,7 @@ class Service:
             self.proxies = ids
             self.request_ids = ids if config.request_id_response else None
             self.observed = self.observed or config.request_id_response
+        self.announces = lifecycle is not None or self.request_ids is not None
         self.head_limits = HeadLimits(
             request_line_bytes=config.limit_request_line,
             field_bytes=config.limit_header_field,

@@ -144,12 +144,8 @@ class WsgiConnection(PooledConnection):
         self._scope = scope
         if service.observed:
             self._started_at = time.monotonic()
-            if service.journal.lifecycle is not None:
-                service.journal.request_started(self, scope)
-            if service.request_ids is not None:
-                exchange.defaults = service.request_ids.ends_for(
-                    exchange, service.timely_ends, scope
-                )
+            if service.announces:
+                self._announce(exchange, scope)
         if self._ending:
             self._last_request_is_known()
         if request.complete or request.expect_continue:
