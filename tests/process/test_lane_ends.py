@@ -134,6 +134,27 @@ def test_a_client_that_reads_nothing_is_given_up(kind: Kind) -> None:
         assert server.ask(lambda: server.service.connections) == set()
 
 
+def test_a_client_that_reads_slowly_but_steadily_is_not_given_up(kind: Kind) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send, 200, (b"content-length", b"%d" % (8 * MEBIBYTE)))
+        for _ in range(8):
+            await part(send, b"x" * MEBIBYTE)
+
+    # It takes so little at a time that the socket has room for more but rarely.
+    with serving(kind, app, timeout_write_idle=0.8) as server:
+        client = server.connect(receive_buffer_bytes=4096)
+        client.send(request("GET", "/"))
+        client.read_head()
+        end_at = time.monotonic() + 2.5
+        received = 0
+        while time.monotonic() < end_at:
+            received += len(client.read_exactly(2_000))
+            time.sleep(0.05)
+
+        assert received < MEBIBYTE
+        assert len(client.read_exactly(8 * MEBIBYTE - received)) == 8 * MEBIBYTE - received
+
+
 def test_a_closing_connection_waits_for_a_reader_only_so_long(kind: Kind) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await answer(send, b"x" * (8 * MEBIBYTE), 200, (b"connection", b"close"))

@@ -439,6 +439,28 @@ def test_a_client_that_does_not_read_is_given_up() -> None:
         assert program.stop() == ExitStatus.OK
 
 
+def test_a_client_that_reads_slowly_but_steadily_is_not_given_up() -> None:
+    options = ("--timeout-write-idle", "0.8", "--threads", "2")
+    with (
+        serving("process.wsgi_app:app", *options) as (program, address),
+        socket.socket() as client,
+    ):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        client.connect(address)
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        end_at = time.monotonic() + 2.5
+        received = 0
+        while time.monotonic() < end_at:
+            received += len(client.recv(10_000))
+            time.sleep(0.05)
+        while data := client.recv(1 << 20):
+            received += len(data)
+
+        assert received > 2**22
+        assert program.stop() == ExitStatus.OK
+
+
 # --- threads ------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from serval.asgi.scope import with_peer
 from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
 from serval.net.addresses import peer_credentials
+from serval.net.unread import unread_bytes
 from serval.protocols.events import RequestReceived
 from serval.worker.async_pool import AsyncPool
 from serval.worker.connection import HttpConnection
@@ -105,7 +106,7 @@ class Selector(Protocol):
 class SocketConnection(HttpConnection):
     """An HTTP connection on a non-blocking socket in a SyncWorker's selector."""
 
-    __slots__ = ("_interest", "_sock", "_worker")
+    __slots__ = ("_interest", "_sock", "_unread_bytes", "_worker")
 
     lane: ClassVar[Lane] = "sync"
     # Whether the kernel may send a file by itself.
@@ -126,6 +127,7 @@ class SocketConnection(HttpConnection):
         self._worker = worker
         self._sock = sock
         self._interest = INPUT
+        self._unread_bytes = 0  # when the wait for the peer to read began
         super().__init__(worker.service, client, server, scheme=scheme)
         if server is not None and server[1] is None and (peer := peer_credentials(sock)):
             self._template = with_peer(self._template, peer)
@@ -237,7 +239,18 @@ class SocketConnection(HttpConnection):
         """The socket is full: go on when it is not."""
         self.congested = True
         self._watch(self._interest | WRITE)
+        self._expect_progress()
+
+    def _expect_progress(self) -> None:
+        self._unread_bytes = unread_bytes(self._sock.fileno())
         self.service.sweeper.start(Wait.WRITE, self)
+
+    def expired(self, wait: Wait, *, late: bool) -> None:
+        """A wait has lasted as long as it may; one for the peer to read goes on if it did."""
+        if wait is Wait.WRITE and unread_bytes(self._sock.fileno()) < self._unread_bytes:
+            self._expect_progress()
+        else:
+            super().expired(wait, late=late)
 
     def _keep_rest(self, sent: int) -> None:
         """Keep what the socket did not take until it is writable again."""

@@ -11,6 +11,7 @@ from typing import ClassVar, Final, TypeAlias, cast
 from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
 from serval.net.addresses import local_address, peer_address
+from serval.net.unread import unread_by_peer
 from serval.protocols.events import RequestReceived
 from serval.worker.connection import HttpConnection
 from serval.worker.deadlines import Wait
@@ -36,7 +37,7 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
         opening: Called as soon as there is a transport, before it reads.
     """
 
-    __slots__ = ("_opening", "_transport", "_unsent_bytes")
+    __slots__ = ("_opening", "_transport", "_unread_bytes")
 
     lane: ClassVar[Lane] = "async"
 
@@ -51,7 +52,7 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
     ) -> None:
         self._transport: asyncio.Transport = _UNCONNECTED
         self._opening = opening
-        self._unsent_bytes = 0
+        self._unread_bytes = 0  # when the wait for the peer to read began
         super().__init__(service, client, server, scheme=scheme)
 
     # What the transport tells us.
@@ -110,13 +111,13 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
 
     def expired(self, wait: Wait, *, late: bool) -> None:
         """A wait has lasted as long as it may; one for the peer to read goes on if it did."""
-        if wait is Wait.WRITE and self._transport.get_write_buffer_size() < self._unsent_bytes:
+        if wait is Wait.WRITE and unread_by_peer(self._transport) < self._unread_bytes:
             self._expect_progress()
         else:
             super().expired(wait, late=late)
 
     def _expect_progress(self) -> None:
-        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._unread_bytes = unread_by_peer(self._transport)
         self.service.sweeper.start(Wait.WRITE, self)
 
     # Input.

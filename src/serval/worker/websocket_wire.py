@@ -11,6 +11,7 @@ from typing import Final
 from serval.asgi.types import Message
 from serval.asgi.websocket import WebSocketSession
 from serval.asgi.websocket_messages import Line, Phase
+from serval.net.unread import unread_by_peer
 from serval.protocols.frames import CloseCode
 from serval.protocols.heartbeat import Beat, Heartbeat
 from serval.worker.service import Service
@@ -52,7 +53,7 @@ class WebSocketWire(asyncio.Protocol):
         "_timer",
         "_timer_at",
         "_transport",
-        "_unsent_bytes",
+        "_unread_bytes",
         "path",
     )
 
@@ -76,7 +77,7 @@ class WebSocketWire(asyncio.Protocol):
         self._received_bytes = 0
         self._heard = False
         self._heartbeat = Heartbeat(config.ws_ping_interval, config.ws_ping_timeout, loop.time())
-        self._unsent_bytes = 0
+        self._unread_bytes = 0
         self._clock = WebSocketClock()
         self._clock.start(Due.BEAT, self._heartbeat.next_at)
         self._timer: asyncio.TimerHandle | None = None
@@ -303,14 +304,14 @@ class WebSocketWire(asyncio.Protocol):
 
     def _expect_progress(self) -> None:
         seconds = self._config.timeout_write_idle
-        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._unread_bytes = unread_by_peer(self._transport)
         if seconds:
             self._clock.start(Due.WRITE, self._loop.time() + seconds)
             self._arm()
 
     def _check_progress(self) -> None:
         """Cut a peer that has read nothing since the last look; wait on for one that reads."""
-        if self._transport.get_write_buffer_size() < self._unsent_bytes:
+        if unread_by_peer(self._transport) < self._unread_bytes:
             self._expect_progress()
         else:
             self._transport.abort()

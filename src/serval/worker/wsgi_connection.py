@@ -24,6 +24,7 @@ from serval.asgi.request_side import Input
 from serval.asgi.types import Address, Scope
 from serval.errors import ClientDisconnected, PeerError
 from serval.escaping import request_text
+from serval.net.unread import unread_bytes
 from serval.protocols.events import BodyReceived, RequestReceived
 from serval.protocols.response import plain_response
 from serval.worker.connection import BODY_BUFFER_BYTES, BODY_PROGRESS_BYTES
@@ -327,7 +328,7 @@ class WsgiConnection(PooledConnection):
         """
         self.flush()
         while self.congested:
-            if self._await(select.POLLOUT, self.service.config.timeout_write_idle):
+            if self._await_reader():
                 self._send_rest()
             else:
                 self.peer_lost()
@@ -343,7 +344,7 @@ class WsgiConnection(PooledConnection):
             try:
                 took = os.sendfile(self._sock.fileno(), fd, offset + sent, count)
             except self._not_ready:
-                if not self._await(select.POLLOUT, self.service.config.timeout_write_idle):
+                if not self._await_reader():
                     self.peer_lost()
             except OSError:
                 self.peer_lost()
@@ -359,6 +360,16 @@ class WsgiConnection(PooledConnection):
     def can_send_files(self) -> bool:
         """Whether the kernel can send a file as it is."""
         return self.scheme == "http" or type(self._sock) is socket.socket
+
+    def _await_reader(self) -> bool:
+        """Wait until there is room for more; False where the peer reads nothing for too long."""
+        fd = self._sock.fileno()
+        unread = unread_bytes(fd)
+        while not self._await(select.POLLOUT, self.service.config.timeout_write_idle):
+            before, unread = unread, unread_bytes(fd)
+            if unread >= before:
+                return False
+        return True
 
     def _await(self, event: int, seconds: float) -> bool:
         """Wait until the socket is ready; False where it is not in time.  0 waits for ever."""
