@@ -379,6 +379,31 @@ def test_what_a_trusted_proxy_says_is_heard_each_time(
         connection.close()
 
 
+def test_each_request_that_comes_again_is_logged() -> None:
+    with serving("process.wsgi_app:app", "--threads", "2") as (program, address):
+        connection = HTTPConnection(*address, timeout=20)
+        for _ in range(TIMES):
+            connection.request("GET", "/again")
+            assert connection.getresponse().read() == b"hello"
+        connection.close()
+        assert program.stop() == ExitStatus.OK
+        assert program.text.count('"GET /again HTTP/1.1" 200 5B') == TIMES
+
+
+def test_each_request_that_comes_again_has_an_id_of_its_own() -> None:
+    options = ("--threads", "2", "--request-id-header", "X-Some-Id", "--no-access-log")
+    with serving("process.wsgi_app:app", *options) as (program, address):
+        ids = set()
+        connection = HTTPConnection(*address, timeout=20)
+        for _ in range(TIMES):
+            connection.request("GET", "/environ")
+            lines = connection.getresponse().read().decode().splitlines()
+            ids |= {line for line in lines if line.startswith("HTTP_X_SOME_ID=")}
+        connection.close()
+        assert len(ids) == TIMES
+        assert program.stop() == ExitStatus.OK
+
+
 # --- WSGI: what goes wrong -----------------------------------------------------------------------
 
 

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
-from serval.access_log import CLIENT_LEFT, AccessLog
-from serval.asgi.exchange import Exchange
+from serval.access_log import CLIENT_LEFT, AccessLog, Finished
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
 from serval.escaping import request_extras, request_text
@@ -41,7 +40,7 @@ _UNREAD: Final[Scope] = {
 }
 
 
-Finisher: TypeAlias = "Callable[[RequestSource, Exchange, Scope, float, str], None]"
+Finisher: TypeAlias = "Callable[[RequestSource, Finished, Scope, float, str], None]"
 
 
 class RequestSource(Protocol):
@@ -125,7 +124,7 @@ class Journal:
     def _request_finished(
         self,
         source: RequestSource,
-        exchange: Exchange,
+        exchange: Finished,
         scope: Scope,
         started_at: float,
         cause: str,

@@ -34,7 +34,8 @@ from serval.worker.pooled_connection import Owner, PooledConnection, Seat
 from serval.worker.roster import Roster
 from serval.worker.socket_connection import RECEIVE_BYTES
 from serval.worker.wsgi_exchange import WsgiExchange
-from serval.wsgi import BodyReader, Environ, WSGIApp, call, environ_of
+from serval.wsgi import BodyReader, WSGIApp, call
+from serval.wsgi_environ import Environ, environ_of
 
 logger = logging.getLogger("serval.error")
 
@@ -208,6 +209,10 @@ class WsgiConnection(PooledConnection):
             self._app_ended(exchange, self._scope, error)
         if self.exchange is exchange and exchange.phase is Phase.DONE:
             self._conclude(exchange)
+
+    def _conclude(self, exchange: Exchange, cause: str = "") -> None:
+        super()._conclude(exchange, cause)
+        exchange.part()  # whoever kept its input or its `write` must not reach the next request
 
     def _environ(self, exchange: WsgiExchange) -> Environ:
         body: object

@@ -48,6 +48,7 @@ class WsgiExchange(Exchange):
     _lane: WsgiLane
     _given: Given | None = None
     overdue: Overdue | None = None
+    _is_parted = False
 
     @property
     def has_begun(self) -> bool:
@@ -81,8 +82,16 @@ class WsgiExchange(Exchange):
         """Hold a head; called again, hold another instead, or nothing where it is sent."""
         self._given = given
 
+    def part(self) -> None:
+        """Forget the connection, which goes on to another request; the response is complete."""
+        super().part()
+        self._is_parted = True
+        self.input = Input.DELIVERED
+
     def write(self, data: bytes) -> None:
         """Send a part of the body; returns when it is on its way."""
+        if self._is_parted:
+            return
         first = self._begin_response()
         self._check_end(data)
         last = first and self._head.content_length == len(data)

@@ -9,6 +9,8 @@ import io
 import logging
 import socket
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from serval.asgi.proxy import Amend
@@ -25,7 +27,8 @@ from serval.worker.wire import State
 from serval.worker.wsgi_connection import WsgiConnection
 from serval.worker.wsgi_connection import WsgiSeat as Seat
 from serval.worker.wsgi_exchange import WsgiExchange
-from serval.wsgi import Environ, Response, environ_of
+from serval.wsgi import Response
+from serval.wsgi_environ import Environ, environ_of
 
 logger = logging.getLogger("serval.error")
 
@@ -52,6 +55,17 @@ class Known(NamedTuple):
     shape: bytes
 
 
+@dataclass(slots=True)
+class Sent:
+    """A plain response, as the logs see it."""
+
+    status: int
+    sent_bytes: int
+    response_headers: Iterable[tuple[bytes, bytes]]
+    received_bytes: int = 0
+    lost: bool = False
+
+
 # Where requests come to, and what is done to their scopes because of whom they come from.
 Place: TypeAlias = tuple[Address | None, str, Amend | None]
 
@@ -67,7 +81,7 @@ class WsgiSeat(Seat, Protocol):
 
     @property
     def takes_short_way(self) -> bool:
-        """Whether nobody wants to be told of requests, nor to look at the time."""
+        """Whether no two requests need to differ, and nobody looks at the time."""
 
     def renew_date(self, now: float) -> None:
         """Build it."""
@@ -169,6 +183,11 @@ class KnowingConnection(WsgiConnection):
         began_at = seat.busy_since = time.monotonic()
         if began_at >= seat.date_due_at:
             seat.renew_date(began_at)
+        if service.observed:
+            self._started_at = began_at
+            self._scope = {**known.scope, "client": self.client}
+            if service.journal.lifecycle is not None:
+                service.journal.request_started(self, self._scope)
         try:
             result = seat.app(environ, response.start)
         except BaseException as error:
@@ -187,6 +206,9 @@ class KnowingConnection(WsgiConnection):
                 if now - began_at > INSTANT_SECONDS:
                     seat.roster.paces.note(known.shape, now - began_at)
                 service.stats.requests += 1
+                if service.observed:
+                    sent = Sent(given.status, len(body), given.fields)
+                    service.journal.request_finished(self, sent, self._scope, began_at, "")
                 if self._send_at_once(head.start + service.defaults.ends[head.own] + body):
                     self.state = _IDLE
                     service.idle.restart(self, now)

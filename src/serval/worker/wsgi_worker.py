@@ -22,7 +22,8 @@ from serval.worker.turns import Turns
 from serval.worker.wsgi_connection import WsgiConnection
 from serval.worker.wsgi_connection import WsgiSeat as SeatAtWsgi
 from serval.worker.wsgi_known import KnowingConnection, Known, Place, TlsKnowingConnection
-from serval.wsgi import Environ, WSGIApp, environ_template
+from serval.wsgi import WSGIApp
+from serval.wsgi_environ import Environ, environ_template
 
 # Threads where the operator has not said how many.  Most applications wait for a database now and
 # then, and few are known to their authors to stand many threads: gunicorn's advice is 2 to 4 for
@@ -104,7 +105,7 @@ class WsgiSeat(PoolSeat):
         self.running = b""
         self.busy_since = 0.0
         self.limits_time = bool(service.config.timeout_request)
-        self.takes_short_way = not (service.observed or self.limits_time)
+        self.takes_short_way = not (self.limits_time or service.config.request_id_header)
         self.date_due_at = 0.0
         self._turns = threads.turns
         self._known = threads.known
