@@ -131,6 +131,7 @@ class LoopSeat(PoolSeat):
                 roster.ended(self)
             if not roster.has_parked or (parked := roster.take(self)) is None:
                 break
+            self.is_free = False  # or others would leave to us what we cannot take
             self._serve_held(parked)
         self.is_free = not self.housed_count
 
