@@ -1,12 +1,14 @@
 """Workers that are replaced while clients come and go: by count, memory, age and signals."""
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,12 @@ def ask_often(address: tuple[str, int], count: int, *, keep: bool) -> list[int]:
             connection.close()
     connection.close()
     return statuses
+
+
+def own_kib(pid: int) -> int:
+    """The memory of a process, where what it shares with others counts in part."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(map(int, re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)))
 
 
 class Load:
@@ -172,6 +180,19 @@ def test_a_preloaded_application_is_imported_once() -> None:
         assert ask_often(address, 1, keep=False) == [200]
         assert program.text.count("imported") == 1
         assert program.stop() == ExitStatus.OK
+
+
+def test_a_preloaded_application_is_held_once() -> None:
+    with serving(1, target="process.heavy_app:app") as (program, address):
+        assert ask_often(address, 100, keep=True) == [200] * 100
+        alone = sum(map(own_kib, children_of(program.pid)))
+    with serving(4, "--preload", target="process.heavy_app:app") as (program, address):
+        for _ in range(4):
+            assert ask_often(address, 100, keep=False) == [200] * 100
+        four = [own_kib(pid) for pid in children_of(program.pid)]
+
+    assert len(four) == 4
+    assert sum(four) < 2 * alone
 
 
 def test_threads_that_an_import_leaves_behind_are_named() -> None:
