@@ -17,8 +17,9 @@ STREAMS_COUNT = 50
 # For so long, the workers' watchdogs look closely after the last sign of life, and a bit more.
 CLOSE_SECONDS = 6.0
 IDLE_SECONDS = 10.0
-# In that time each worker beats twice or thrice, and as often looks whether its loop is blocked.
-WAKE_UPS_COUNT = 2 * 3
+# In that time each worker beats twice or thrice, and as often looks whether its loop is blocked; as
+# much again for a machine where its threads must wait for each other.
+WAKE_UPS_COUNT = 2 * 2 * 3
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
