@@ -15,7 +15,6 @@ from typing import Final, TextIO
 from serval.access_format import line_format
 from serval.config import ServerConfig
 from serval.errors import ConfigError
-from serval.log_config import apply_log_config
 from serval.log_files import LogFile
 from serval.log_settings import HANDS_OFF, STREAM
 
@@ -75,7 +74,7 @@ def configure(config: ServerConfig) -> None:
         if path not in ("", STREAM)
     }
     try:
-        apply_log_config(config.log_config)
+        _configure_python(config.log_config)
     except ConfigError:
         for file in files.values():
             file.close()
@@ -92,6 +91,14 @@ def configure(config: ServerConfig) -> None:
         _parent_of_both.removeHandler(handler)
     if config.log_config != HANDS_OFF:
         _parent_of_both.addHandler(_OwnHandler(config))
+
+
+def _configure_python(path: str) -> None:
+    """Configure Python's logging from a file, if one is named."""
+    if path not in ("", HANDS_OFF):
+        from serval.log_config import apply_log_config  # noqa: PLC0415 - most starts need not wait
+
+        apply_log_config(path)
 
 
 def access_descriptor() -> int:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from serval.errors import ConfigError
-from serval.log_settings import HANDS_OFF
 
 # The file whose configuration holds, for going back to it.
 _in_force: list[str] = []
@@ -22,13 +21,11 @@ _LEGAL: Final = "legal: .json, .toml, .ini or .conf"
 
 
 def apply_log_config(path: str) -> None:
-    """Configure Python's logging from a file; nothing where none is named.
+    """Configure Python's logging from a file.
 
     Raises:
         ConfigError: It cannot be read, or is no such configuration.
     """
-    if not path or path == HANDS_OFF:
-        return
     try:
         _replace(path)
     except OSError as exc:

@@ -19,7 +19,7 @@ _MEANT_OTHERWISE: Final = frozenset(
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
 class LogSettings:
     """The error log and the access log."""
 
@@ -102,9 +102,8 @@ def log_faults(settings: LogSettings) -> Iterator[tuple[str, str]]:
             if getattr(settings, name):
                 yield name, "contradicts log_config none, which leaves logging to the application"
     if not settings.access_log:
-        usual = LogSettings()
         for name in ("access_log_file", "access_log_format", "access_log_exclude"):
-            if getattr(settings, name) != getattr(usual, name):
+            if getattr(settings, name):
                 yield name, "has no effect without an access log; leave out --no-access-log"
 
 

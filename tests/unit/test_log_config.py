@@ -96,15 +96,6 @@ def test_an_ini_file_is_a_fileconfig(tmp_path: Path) -> None:
     assert not other.disabled
 
 
-@pytest.mark.parametrize("nothing", ["", "none"])
-def test_without_a_file_nothing_is_touched(nothing: str) -> None:
-    before = logging.getLogger().handlers[:]
-
-    apply_log_config(nothing)
-
-    assert logging.getLogger().handlers == before
-
-
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
