@@ -12,14 +12,15 @@ from serval.cli import main
 from serval.command_options import SUBCOMMANDS
 from serval.errors import ExitStatus
 
-_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def run() -> None:
     """Run the command; a stop before it serves ends it cleanly, one after that changes nothing."""
     if sys.argv[1:2] not in [[one.name] for one in SUBCOMMANDS]:
         # Without a handler, process 1 of a container would never hear of a stop that comes early.
-        signal.signal(signal.SIGTERM, _leave)
+        for number in _STOPS:
+            signal.signal(number, _leave)
     try:
         main()
     finally:

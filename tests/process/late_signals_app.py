@@ -10,7 +10,7 @@ from serval.asgi.types import Receive, Scope, Send
 @atexit.register
 def signal_itself() -> None:
     os.write(1, b"signals itself\n")
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         os.kill(os.getpid(), number)
 
 

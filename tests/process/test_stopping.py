@@ -275,12 +275,17 @@ def test_an_idle_client_of_a_replaced_worker_gets_one_more_answer(clients: list[
 # --- early and late ---------------------------------------------------------------------------
 
 
-def test_a_stop_before_anything_is_served_is_a_clean_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_stop_before_anything_is_served_is_a_clean_end(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
     file = tmp_path / "serval.toml"
     os.mkfifo(file)
     command = ("serval", "process.stopping_app:app", "--config", str(file))
     with running(*command) as program, file.open("w"):  # opens once the command reads
-        assert program.stop() == ExitStatus.OK
+        program.signal(signum)
+
+        assert program.wait() == ExitStatus.OK
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
