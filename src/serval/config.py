@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from serval.body_limit_items import parse_body_limits
 from serval.errors import ConfigError
 from serval.header_lines import parse_header
 from serval.layers import Rivals, Sources, layers_of, merged
@@ -188,6 +189,13 @@ class ServerConfig(TlsSettings):
         aliases=("--limit-request-fields",),
     )
     max_body_size: int = size(100 * 1024 * 1024, "Largest request body.", zero_means="no limit")
+    max_body_size_at: tuple[str, ...] = option(
+        (),
+        "The same for a path and all below it, such as /upload=1GiB; of several, the longest path "
+        "counts. May be repeated.",
+        group=Group.LIMITS,
+        placeholder="PATH=SIZE",
+    )
 
     server_header: bool = option(True, "Send a Server header.", group=Group.HTTP)
     date_header: bool = option(True, "Send a Date header.", group=Group.HTTP)
@@ -263,6 +271,10 @@ class ServerConfig(TlsSettings):
             )
         self._check_binds()
         self._check_headers()
+        try:
+            parse_body_limits(self.max_body_size_at)
+        except ConfigError as exc:
+            raise ConfigError(f"{self._named('max_body_size_at')}: {exc}") from None
         for name, found in (
             *service_faults(self, self.binds, workers=self.workers, preload=self.preload),
             *proxy_faults(
@@ -317,6 +329,11 @@ class ServerConfig(TlsSettings):
         if not self.bind:
             return (TcpBind(self.host, self.port),)
         return tuple(parse_bind(spec) for spec in self.bind)
+
+    @property
+    def body_limits(self) -> dict[bytes, int]:
+        """The largest bodies for paths that have limits of their own."""
+        return parse_body_limits(self.max_body_size_at)
 
     @property
     def extra_headers(self) -> tuple[tuple[bytes, bytes], ...]:

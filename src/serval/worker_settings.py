@@ -45,6 +45,19 @@ class WorkerSettings(ReloadSettings):
         group=Group.WORKERS,
         zero_means="no limit",
     )
+    half_close: Literal["disconnect", "serve", "close"] = option(
+        "disconnect",
+        "What it means that a client sends no more while its request runs: disconnect tells the "
+        "application that it left, and still sends the response; serve waits until it is gone "
+        "altogether; close takes it for gone.",
+        group=Group.HTTP,
+    )
+    cancel_after_disconnect: float = seconds(
+        0.0,
+        "How long a request may go on after its client has left, before it is cancelled.",
+        group=Group.WORKERS,
+        zero_means="no cancellation",
+    )
     limit_concurrency: int = option(
         0,
         "Requests that the application is given at once, in each worker; others wait in a queue.",

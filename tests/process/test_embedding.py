@@ -388,6 +388,34 @@ def test_a_unix_socket_is_there_for_the_length_of_the_block(run: Run, tmp_path: 
     run(main())
 
 
+@pytest.mark.parametrize("options", [{}, {"threads": 2}], ids=["loop", "threads"])
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract names and SO_PEERCRED")
+def test_a_peer_on_an_abstract_socket_is_known(options: dict[str, Any]) -> None:
+    seen: list[Any] = []
+    name = f"serval-{os.getpid()}-{len(options)}"
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend((scope["extensions"]["serval"]["peer"], scope["client"], scope["server"]))
+        await say(send, b"known")
+
+    server = Server(app, bind=[f"unix:@{name}"], lifespan="off", **options)
+    with server.in_thread(), socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(f"\0{name}")
+        assert Client(sock).get().body == b"known"
+
+    us = {"pid": os.getpid(), "uid": os.getuid(), "gid": os.getgid()}
+    assert seen == [us, None, (f"@{name}", None)]
+
+
+def test_a_wsgi_application_cannot_be_cancelled(run: Run) -> None:
+    async def main() -> None:
+        server = Server(flask_like, port=0, cancel_after_disconnect=1.0)
+        with pytest.raises(ConfigError, match="cancel_after_disconnect is for ASGI"):
+            await server.__aenter__()
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("app", "options", "answer"),
     [

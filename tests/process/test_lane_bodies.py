@@ -260,3 +260,36 @@ def test_a_body_that_the_client_breaks_off_is_told_as_its_leaving(kind: Kind) ->
         while (note := notes.next()) != "http.disconnect":
             told.append(note)
         assert b"".join(told) == b"wholehal"
+
+
+# --- the application's own limit --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("limit", "status"), [(1000, 413), (300_000, 200), (0, 200)], ids=["lower", "higher", "none"]
+)
+def test_an_application_sets_the_limit_of_a_body(
+    kind: Kind, chunked: bool, limit: int, status: int
+) -> None:
+    size = 200_000
+    usual = 100_000 if chunked else size
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert "serval.body_limit" in scope["extensions"]
+        await send({"type": "serval.body_limit", "bytes": limit})
+        message = await receive()
+        while message.get("more_body"):
+            message = await receive()
+        if message["type"] == "http.request":
+            await answer(send, b"taken")
+
+    with serving(kind, app, max_body_size=usual) as server:
+        client = server.connect()
+        if chunked:
+            head = request("POST", "/", "Transfer-Encoding: chunked")
+            client.send(head + b"%x\r\n%b\r\n0\r\n\r\n" % (size, bytes(size)))
+        else:
+            client.send(request("POST", "/", body=bytes(size)))
+
+        assert client.read().status == status

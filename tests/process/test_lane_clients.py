@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import threading
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from process.lanes import (
+    PATIENCE_SECONDS,
     Kind,
     Notes,
     answer,
@@ -256,3 +258,91 @@ def test_work_goes_on_after_the_answer_while_the_next_request_is_served(kind: Ki
 
         assert notes.next() == {"type": "http.disconnect"}
         assert client.get("/third").body == b"/third"
+
+
+# --- what it means that a client sends no more, and what follows from its leaving -------------
+
+
+def test_a_half_closed_client_may_count_as_one_that_waits(kind: Kind) -> None:
+    go_on = threading.Event()
+    notes = Notes()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        leaving = asyncio.ensure_future(receive())
+        notes.put("began")
+        await asyncio.to_thread(go_on.wait, PATIENCE_SECONDS)
+        notes.put(leaving.done())
+        await answer(send, b"all of it")
+        await leaving
+
+    with serving(kind, app, half_close="serve") as server:
+        client = server.connect()
+        client.send(request("GET", "/"))
+        assert notes.next() == "began"
+        client.shut()
+        server.until(lambda: all(getattr(one, "_eof", True) for one in server.service.connections))
+        go_on.set()
+
+        assert notes.next() is False
+        assert client.read().body == b"all of it"
+
+
+def test_a_half_closed_client_may_count_as_gone(kind: Kind) -> None:
+    notes = Notes()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        notes.put("began")
+        notes.put(await waiting(receive))
+
+    with serving(kind, app, half_close="close") as server:
+        client = server.connect()
+        client.send(request("GET", "/"))
+        assert notes.next() == "began"
+        client.shut()
+
+        assert notes.next() == {"type": "http.disconnect"}
+        assert client.at_end()
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_a_request_is_cancelled_some_time_after_its_client_has_left(
+    kind: Kind, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes = Notes()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        notes.put("began")
+        left_at = time.monotonic()
+        try:
+            await waiting(receive)
+            left_at = time.monotonic()
+            notes.put("left")
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            notes.put(time.monotonic() - left_at)
+            raise
+
+    with serving(kind, app, cancel_after_disconnect=0.2) as server:
+        client = server.connect()
+        client.send(request("GET", "/"))
+        assert notes.next() == "began"
+        if how == "end":
+            client.close()
+        else:
+            client.reset()
+
+        assert notes.next() == "left"
+        assert notes.next() > 0.1
+        server.at_rest()
+
+    assert errors_of(caplog.records) == []
+
+
+def test_a_request_whose_client_waits_is_not_cancelled(kind: Kind) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.3)
+        await answer(send, b"done")
+
+    with serving(kind, app, cancel_after_disconnect=0.1) as server:
+        assert server.connect().get().body == b"done"

@@ -57,6 +57,7 @@ class FakeLane:
         self.done_count = self.broken_count = self.flush_count = self.wanted_count = 0
         self.faults: list[str] = []
         self.opened: list[FakeFile] = []
+        self.limits: list[int] = []
         self.when_flushed: Callable[[], None] = lambda: None
 
     def queue(self, data: bytes) -> None:
@@ -90,6 +91,9 @@ class FakeLane:
 
     def body_wanted(self) -> None:
         self.wanted_count += 1
+
+    def limit_body(self, limit_bytes: int) -> None:
+        self.limits.append(limit_bytes)
 
     def response_done(self) -> None:
         self.done_count += 1

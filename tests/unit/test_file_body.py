@@ -262,3 +262,23 @@ def test_after_the_response_a_file_is_nothing() -> None:
     begin(world, file_of(b"x")).go()
 
     assert world.lane.opened == []
+
+
+# --- the other message of the server's own ----------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [0, 5])
+def test_the_limit_of_the_body_is_passed_on(limit: int) -> None:
+    world = World()
+
+    world.send(type="serval.body_limit", bytes=limit)
+
+    assert world.lane.limits == [limit]
+
+
+@pytest.mark.parametrize("limit", [None, -1, True, "5"])
+def test_a_limit_of_the_body_that_is_none_is_refused(limit: Any) -> None:
+    world = World()
+
+    with pytest.raises(AppError, match=r"serval\.body_limit needs bytes"):
+        world.send(type="serval.body_limit", bytes=limit)

@@ -75,6 +75,7 @@ def test_a_scope_has_every_key_of_the_specification() -> None:
             "http.response.early_hint": {},
             "http.response.pathsend": {},
             "http.response.zerocopysend": {},
+            "serval.body_limit": {},
             "serval": {"lane": "sync"},
         },
     }

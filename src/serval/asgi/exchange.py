@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from serval.asgi.disconnects import only_disconnects
-from serval.asgi.file_body import FILE_MESSAGES, FilePart, is_file, send_file
+from serval.asgi.extensions import EXTENSIONS, is_extension, take_extension
+from serval.asgi.file_body import FilePart
 from serval.asgi.http_messages import (
     NOT_BEGUN,
     WHEN_OVER,
@@ -114,11 +115,11 @@ class Exchange(RequestSide):
         try:
             take = _TAKE[message["type"]]
         except (KeyError, TypeError):
-            if not is_file(message):
-                raise unknown(message, (*_TAKE, *FILE_MESSAGES)) from None
+            if not is_extension(message):
+                raise unknown(message, (*_TAKE, *EXTENSIONS)) from None
             take = None
         if take is None:
-            await send_file(self, message)
+            await take_extension(self, self._lane, message)
         else:
             take(self, message)
         if self._lane.congested:
@@ -268,12 +269,7 @@ class Exchange(RequestSide):
             self._lane.write(hints)
             self._lane.flush()
 
-    # Files: `send_file` puts these together.
-
-    @property
-    def lane(self) -> Lane:
-        """Where the response is sent."""
-        return self._lane
+    # Files: `asgi/file_body.py` puts these together.
 
     def takes_file(self, message: Message, part: FilePart) -> bool:
         """Whether a file may come now; an error where nothing may."""

@@ -4,7 +4,6 @@ The ASGI extensions `http.response.pathsend` and `http.response.zerocopysend`.  
 calls this; the lane opens, reads and sends.
 """
 
-from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -42,10 +41,6 @@ class FileResponse(Protocol):
 
     phase: Phase
 
-    @property
-    def lane(self) -> Lane:
-        """Where it is sent."""
-
     def takes_file(self, message: Message, part: FilePart) -> bool:
         """Whether a file may come now, and has a body to be in.
 
@@ -62,11 +57,6 @@ class FileResponse(Protocol):
 
     def file_ends(self, part: FilePart, size: int, missing: int) -> None:
         """Send what stands behind it."""
-
-
-def is_file(message: object) -> bool:
-    """Whether a message is one of those that bring a file."""
-    return isinstance(message, MutableMapping) and message.get("type") in FILE_MESSAGES
 
 
 def file_part(message: Message) -> FilePart:
@@ -95,7 +85,7 @@ def _bytes_of(message: Message, name: str) -> int | None:
     raise AppError(f"{name} must be a number of bytes, not {value!r:.80}")
 
 
-async def send_file(response: FileResponse, message: Message) -> None:
+async def send_file(response: FileResponse, lane: Lane, message: Message) -> None:
     """Send a file, or a part of one, as a part of the body; waits until the lane has it all.
 
     Raises:
@@ -105,7 +95,6 @@ async def send_file(response: FileResponse, message: Message) -> None:
     part = file_part(message)
     if not response.takes_file(message, part):
         return
-    lane = response.lane
     file = await lane.open_file(part.source)
     try:
         # Much may have happened while it was opened, and while it was sent.

@@ -71,6 +71,9 @@ class Lane(Protocol):
     def body_wanted(self) -> None:
         """The application has taken what was there: read on."""
 
+    def limit_body(self, limit_bytes: int) -> None:
+        """Take so much of the request's body; 0 for all of it."""
+
     def response_done(self) -> None:
         """The last byte of the response has been written."""
 
@@ -102,6 +105,9 @@ class NoLane:
         """Nothing."""
 
     body_wanted = response_done = break_off = flush
+
+    def limit_body(self, limit_bytes: int) -> None:
+        """The request is over."""
 
     async def writable(self) -> None:
         """There is nothing to wait for."""

@@ -62,6 +62,7 @@ def scope_template(
             "http.response.early_hint": {},
             "http.response.pathsend": {},
             "http.response.zerocopysend": {},
+            "serval.body_limit": {},
             "serval": {"lane": lane, **(further or {})},
         },
     }

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Final, NoReturn
 
 from serval.errors import PeerError
+from serval.protocols.body_limits import BodyLimits
 from serval.protocols.chunked import ChunkScanner, Part
 from serval.protocols.events import (
     BodyReceived,
@@ -105,9 +106,11 @@ class H1Protocol:
     Args:
         limits: What a head may cost.
         max_body_bytes: The largest body, 0 for no limit.
+        body_limits: In its place, where the limit depends on the path.
     """
 
     __slots__ = (
+        "_body_limits",
         "_data",
         "_eof",
         "_left",
@@ -121,9 +124,16 @@ class H1Protocol:
         "_start",
     )
 
-    def __init__(self, limits: HeadLimits = _DEFAULT_LIMITS, *, max_body_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        limits: HeadLimits = _DEFAULT_LIMITS,
+        *,
+        max_body_bytes: int = 0,
+        body_limits: BodyLimits | None = None,
+    ) -> None:
         self._limits = limits
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = max_body_bytes if body_limits is None else body_limits.least_bytes
+        self._body_limits = body_limits
         self._plain_bytes = min(limits.request_line_bytes, limits.field_bytes, limits.block_bytes)
         self._phase = _HEAD
         self._data: bytes | bytearray = b""
@@ -252,7 +262,7 @@ class H1Protocol:
             self._phase = _ENDED
         else:
             length = self._length = self._left = request.content_length or 0
-            if 0 < self._max_body_bytes < length:
+            if 0 < self._max_body_bytes < length and 0 < self._limit_for(request[1]) < length:
                 error = refusal("body-too-large", offset=self._origin + self._start)
                 error.request_line = request.method, request.target, request.http_version
                 raise error
@@ -263,6 +273,10 @@ class H1Protocol:
                 end += length
         self._consume(end)
         return request
+
+    def _limit_for(self, target: bytes) -> int:
+        limits = self._body_limits
+        return self._max_body_bytes if limits is None else limits.of(target)
 
     def _consume(self, end: int) -> None:
         """Drop the input before `end`; keep no buffer that holds nothing."""
@@ -319,7 +333,7 @@ class H1Protocol:
         referee = Referee()
         headers = referee.read_head(head, origin)
         if framing.content_length is None:
-            self._reading = _ChunkedBody(referee, section.budget, self._max_body_bytes)
+            self._reading = _ChunkedBody(referee, section.budget, self._limit_for(target))
         return self._begin(request_of(method, target, version, headers, framing), end)
 
     def _read_counted_body(self) -> RequestEvent | None:

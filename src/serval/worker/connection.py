@@ -61,7 +61,7 @@ class HttpConnection(RequestRunner):
         scheme: str = "http",
     ) -> None:
         super().__init__(service, client, server, scheme=scheme)
-        self.parser = H1Protocol(service.head_limits, max_body_bytes=service.config.max_body_size)
+        self.parser = H1Protocol(service.head_limits, body_limits=service.body_limits)
         self._template = service.scope_template(server, scheme, self.lane)
         self._amend = service.proxies.amend_for(client)
         self._discarded_bytes = 0
@@ -123,8 +123,7 @@ class HttpConnection(RequestRunner):
     def peer_shut(self) -> None:
         """The peer will send no more than what lies unread, since reading is paused."""
         if self.exchange is not None and self.exchange.input is not _ARRIVING:
-            self.exchange.peer_left()
-            self._wake_receivers()
+            self._note_leaving(self.exchange)
 
     def advance(self, data: bytes = b"") -> None:
         """Go on with what the parser holds, until it needs more bytes or an exchange must wait.
@@ -201,11 +200,12 @@ class HttpConnection(RequestRunner):
 
     def _settle(self) -> None:
         """Choose what the connection waits for from now on, and for how long."""
-        if self.exchange is not None:
+        exchange = self.exchange
+        if exchange is not None:
             if self._eof:  # and nothing is left of what was read before it
-                self.exchange.peer_left()
-                self._wake_receivers()
-            self._settle_body(self.exchange)
+                self._note_leaving(exchange)
+            if self.exchange is exchange:
+                self._settle_body(exchange)
         elif self.state is _OPEN:
             self._settle_head()
         elif self.state is State.DISCARDING:
@@ -280,6 +280,13 @@ class HttpConnection(RequestRunner):
         if not self._reading and exchange is not None and exchange.input is _ARRIVING:
             self._resume_reading()
             self._settle_body(exchange)
+
+    def limit_body(self, limit_bytes: int) -> None:
+        """The application bears no more of the running request's body, or more; 0 for all."""
+        try:
+            self.parser.limit_body(limit_bytes)
+        except PeerError as error:
+            self._refuse(error)
 
     def response_done(self) -> None:
         """The running exchange has written the last byte of its response."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from serval.asgi.exchange import Exchange
 from serval.asgi.http_messages import Phase
+from serval.asgi.request_side import Input
 from serval.asgi.types import Address, Scope
 from serval.escaping import request_extras, request_text
 from serval.protocols.events import RequestReceived
@@ -80,6 +81,10 @@ class RequestRunner(Wire):
         """The running exchange has written the last byte of its response."""
 
     @abstractmethod
+    def limit_body(self, limit_bytes: int) -> None:
+        """The application bears no more of the running request's body, or more; 0 for all."""
+
+    @abstractmethod
     def body_wanted(self) -> None:
         """The application took the body bytes that were held for it."""
 
@@ -102,7 +107,7 @@ class RequestRunner(Wire):
                 self._announce(exchange, scope)
         if self._ending:
             self._last_request_is_known()
-            if self._eof and request.complete:
+            if self._eof and request.complete and service.config.half_close != "serve":
                 exchange.peer_left()
         task = service.start(self._run(exchange, scope), service.context.copy())
         if self.exchange is exchange:
@@ -133,9 +138,8 @@ class RequestRunner(Wire):
 
     def _app_ended(self, exchange: Exchange, scope: Scope, error: BaseException | None) -> None:
         ending = exchange.app_ended(error)
-        if not ending.fault or (
-            self.service.draining and isinstance(error, asyncio.CancelledError)
-        ):
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        if not ending.fault or (is_cancelled and (exchange.lost or self.service.draining)):
             return
         if error is not None and error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next  # without our own frame
@@ -197,7 +201,31 @@ class RequestRunner(Wire):
         if exchange is not None:
             exchange.peer_lost()
             self._finished(exchange, cause)
+            self._cancel_later(exchange)
         self.drop()
+
+    def _note_leaving(self, exchange: Exchange) -> None:
+        """The client sends no more, which may mean that it has left."""
+        policy = self.service.config.half_close
+        if policy == "close":
+            self.peer_lost()
+        elif policy == "disconnect" or exchange.input is Input.ARRIVING:
+            exchange.peer_left()
+            self._wake_receivers()
+            self._cancel_later(exchange)
+
+    def _cancel_later(self, exchange: Exchange) -> None:
+        """Nobody waits for the application any more: let it go on for so long."""
+        seconds = self.service.config.cancel_after_disconnect
+        if seconds and self.task is not None:
+            self.service.loop.call_later(seconds, self._cancel, self.task, exchange)
+            self.task = None
+
+    def _cancel(self, task: asyncio.Task[None], exchange: Exchange) -> None:
+        if not task.done():
+            if self.exchange is exchange:
+                self.peer_lost()
+            task.cancel()
 
     def _closed(self) -> None:
         self._wake_receivers()

@@ -21,6 +21,7 @@ from serval.asgi.scope import scope_template
 from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
 from serval.lifecycle import Lane, LifecycleCollector
+from serval.protocols.body_limits import BodyLimits
 from serval.protocols.response import ResponseDefaults, TimelyEnds
 from serval.protocols.sections import HeadLimits
 from serval.worker.deadlines import Deadlines, Wait
@@ -86,6 +87,7 @@ class Service:
         "_templates",
         "announces",
         "app",
+        "body_limits",
         "config",
         "connection_ended",
         "connections",
@@ -154,6 +156,7 @@ class Service:
             block_bytes=config.limit_header_block,
             count=config.limit_header_count,
         )
+        self.body_limits = BodyLimits(config.max_body_size, config.body_limits)
         self.defaults = ResponseDefaults(
             time.time,
             server=config.server_header,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from serval.access_log import open_access_log
 from serval.asgi.lifespan import Lifespan
 from serval.config import ServerConfig
-from serval.errors import LifespanShutdownError
+from serval.errors import ConfigError, LifespanShutdownError
 from serval.loader import LoadedApp
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
@@ -59,6 +59,8 @@ class Serving:
         self._listeners = listeners
         self._certificates = certificates
         self._slot = slot
+        if loaded.interface == "wsgi" and config.cancel_after_disconnect:
+            raise ConfigError("cancel_after_disconnect is for ASGI: nothing cancels a thread")
         from_threads = runs_in_threads(config, loaded)
         schedule = flush_soon(asyncio.get_running_loop(), from_threads=from_threads)
         self._access_log = open_access_log(config, schedule)
