@@ -21,6 +21,8 @@ ACCEPT_COUNT: Final = 16
 # How long others have a chance; whatever waits after that is taken.
 POLITE_SECONDS: Final = 0.002
 
+# How often is looked, while somebody waits at a door that is full, for a connection that rests.
+FULL_SECONDS: Final = 0.1
 # How often is looked which others accept at all: there are many slots, and most are empty.
 LOOK_SECONDS: Final = 0.5
 
@@ -50,6 +52,7 @@ class Doorkeeper:
         "_door",
         "_limit",
         "_looked_at",
+        "_looks",
         "_offered",
         "_other_slots",
         "_patience",
@@ -67,6 +70,7 @@ class Doorkeeper:
         self._door = Door.OPEN
         self._accepting: list[memoryview[int]] = []
         self._looked_at = -LOOK_SECONDS
+        self._looks = False
         self._offered = 0  # what others had a chance to take
         self._patience = 1  # how much is offered next
         if self._limit:
@@ -79,6 +83,7 @@ class Doorkeeper:
             most = min(most, self._places())
             if most <= 0:
                 self._shut(Door.FULL)
+                self._look_later()
                 return 0
         if self._offered:
             # Others had their chance, and may be busy: the less they take, the more we do.
@@ -128,6 +133,21 @@ class Doorkeeper:
             self._patience = min(self._patience * 2, ACCEPT_COUNT)
             self._door = Door.OPEN
             self._watch(True)
+
+    def _look_later(self) -> None:
+        if not self._looks:
+            self._looks = True
+            self._service.loop.call_later(FULL_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        """A connection that was busy may be idle by now, and make way."""
+        self._looks = False
+        if self._door is Door.FULL:
+            if any(_is_idle(one) for one in list(self._service.idle)):
+                self._door = Door.OPEN
+                self._watch(True)
+            else:
+                self._look_later()
 
     def _make_way(self) -> None:
         """A connection has ended."""
