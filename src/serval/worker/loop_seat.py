@@ -190,7 +190,8 @@ class LoopSeat(PoolSeat):
         self.housed_count -= 1
         self._selector.forget(connection.sock)
         self._now_proven(connection)
-        if not self.housed_count and not self.is_home:
+        # Also where it has begun another request here, which nobody has seen to the end of.
+        if (self.running or not self.housed_count) and not self.is_home:
             self.loop.call_soon(self._calm)
 
     def send_home(self, connection: AsgiConnection) -> None:
