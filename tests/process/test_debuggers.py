@@ -29,7 +29,7 @@ def test_a_worker_is_not_hung_while_it_is_debugged_and_is_again_afterwards() -> 
         program.expect("ready: 1 worker")
 
         # The wait lasts for longer than the time between two signs of life.
-        assert ask(address, "/trace", "/wait", "/block") == [200] * 3
+        assert ask(address, "/trace", "/wait", "/block", "/wait") == [200] * 4
         assert "is hung" not in program.text
         assert "was blocked" not in program.text
         assert ask(address, "/untrace", "/wait", "/block") == [200] * 3
@@ -43,7 +43,7 @@ def test_a_worker_is_not_hung_while_somebody_types_at_a_prompt() -> None:
         address = program.address()
         program.expect("ready: 1 worker")
 
-        assert ask(address, "/prompt", "/wait") == [200] * 2
+        assert ask(address, "/prompt", "/wait", "/wait") == [200] * 3
         assert program.stop() == ExitStatus.OK
         assert "is hung" not in program.text
         assert "was blocked" not in program.text

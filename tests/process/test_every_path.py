@@ -363,7 +363,7 @@ ELSEWHERE: Final = {
     ),
     "test_listeners.py: the sockets": ("host", "port", "bind", "backlog"),
     "the ways themselves": ("threads", "loop"),
-    "test_threads.py and its like: applications that bring threads of their own": ("anyio_tokens",),
+    "test_anyio_pool.py": ("anyio_tokens",),
     "test_lane_clients.py, test_lane_files.py: clients that leave or do not read, on every lane": (
         *("half_close", "cancel_after_disconnect", "timeout_write_idle"),
     ),

@@ -88,7 +88,7 @@ class Pulse:
         if self._slot is not None:
             self._slot.rss_bytes = rss_bytes()
         self._sign(time.monotonic())
-        watchdog = watch(self._service)
+        watchdog = watch(self._service, lambda: self._is_debugged)
         try:
             await self._beat()
         finally:
@@ -117,9 +117,9 @@ class Pulse:
 
         The supervisor must hear of the end of that, since it waits for no next sign.
         """
+        before, self._is_debugged = self._is_debugged, is_debugged()
         if self._slot is None:
             return
-        before, self._is_debugged = self._is_debugged, is_debugged()
         self._slot.heartbeat_at = math.inf if self._is_debugged else now
         if self._is_debugged is not before:
             self._notify()

@@ -12,11 +12,12 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Final, TypeAlias
 
 from serval.escaping import request_text
-from serval.worker.debuggers import is_at_prompt, is_debugged
+from serval.worker.debuggers import is_at_prompt
 from serval.worker.service import Service
 from serval.worker.stacks import (
     frame_of,
@@ -52,9 +53,13 @@ class Watchdog:
     Args:
         service: Whose loop; the thread that makes this is the one to be watched.
         limit_seconds: How long the loop may stand still unnoticed.
+        loop_is_debugged: Whether a debugger was attached to its thread when it turned last.
     """
 
-    def __init__(self, service: Service, limit_seconds: float) -> None:
+    def __init__(
+        self, service: Service, limit_seconds: float, loop_is_debugged: Callable[[], bool]
+    ) -> None:
+        self._loop_is_debugged = loop_is_debugged
         self._service = service
         self._limit_seconds = limit_seconds
         self._loop = service.loop
@@ -117,7 +122,7 @@ class Watchdog:
         frames = frames_of(frame_of(self._watched))
         if answered.wait(self._limit_seconds / 2) or not frames or is_at_rest(frames[-1][0]):
             return
-        if is_debugged() or is_at_prompt(frame for frame, _ in frames):
+        if self._loop_is_debugged() or is_at_prompt(frame for frame, _ in frames):
             self._excuse()
             return
         # Texts now: the frames go on.
@@ -152,11 +157,11 @@ class Watchdog:
         return True
 
 
-def watch(service: Service) -> Watchdog | None:
+def watch(service: Service, loop_is_debugged: Callable[[], bool]) -> Watchdog | None:
     """Watch a service as its configuration says; its loop's thread only."""
     seconds = service.config.watchdog_lag
     if not seconds:
         return None
-    watchdog = Watchdog(service, seconds)
+    watchdog = Watchdog(service, seconds, loop_is_debugged)
     watchdog.start()
     return watchdog
