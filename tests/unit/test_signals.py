@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -74,7 +75,8 @@ def test_closing_puts_every_handler_back() -> None:
 
 def test_held_signals_arrive_afterwards(inbox: SignalInbox) -> None:
     with signals_held() as mask:
-        send(signal.SIGHUP)
+        # To this thread: of a whole process, any thread of an earlier test would take it.
+        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
         held = inbox.drain()
 
     assert held == []
