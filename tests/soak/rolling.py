@@ -209,7 +209,9 @@ def roll(
 ) -> tuple[Tally, list[Failure], str]:
     """The whole of it; what came of the requests, failures without excuse, and the log."""
     command = ("serval", "process.quiet_app:app", "--port", "0", "--workers", str(workers))
-    recycling = ("--limit-max-requests", "500", "--no-access-log")
+    # A fifth of what each worker would get, that it is sure to happen between two reloads.
+    limit = min(500, int(seconds * 2 * per_second / workers / 5))
+    recycling = ("--limit-max-requests", str(limit), "--no-access-log")
     with running(*command, *recycling, *options) as program:
         address = program.address()
         program.expect(f"ready: {workers} worker")

@@ -131,6 +131,7 @@ SPECIAL = {
     "header": "a: b",
     "admin_bind": "unix:/x",
     "access_log_exclude": "/x",
+    "max_body_size_at": "/x=1MiB",
     "request_id_header": "x-request-id",
     "umask": "027",
     "uds_mode": "600",
