@@ -788,6 +788,20 @@ def test_a_connection_comes_back_from_home(asgi: tuple[Program, Address]) -> Non
         connection.close()
 
 
+def test_threads_whose_kept_connections_rest_hold_up_nobody() -> None:
+    options = ("--threads", "2", "--no-access-log")
+    with serving("process.threaded_app:app", *options) as (program, address):
+        kept = [HTTPConnection(*address, timeout=20) for _ in range(2)]
+        for connection in kept:
+            for _ in range(3):
+                connection.request("GET", "/wait-and-block")
+                assert connection.getresponse().read() == b"hello"
+        assert ask(address, "/wait-and-block")[1] == b"hello"
+        for connection in kept:
+            connection.close()
+        assert program.stop() == ExitStatus.OK, program.text
+
+
 def test_a_stream_that_nobody_foresaw_ends_when_its_client_leaves(
     asgi: tuple[Program, Address],
 ) -> None:
