@@ -25,6 +25,7 @@ from serval.net.listeners import Listener, remove_socket_files
 from serval.net.tls import Certificates
 from serval.scoreboard import Slot, WorkerState
 from serval.worker.application import load_app
+from serval.worker.descriptors import make_room
 from serval.worker.dump import Dump
 from serval.worker.early_stop import EarlyStop, StopRequested, early_stop
 from serval.worker.loops import loop_factory
@@ -87,6 +88,7 @@ def run_worker(channel: Channel, inheritance: Inheritance) -> NoReturn:
     """Be a worker process; in the child, right after the fork."""
     status = ExitStatus.CRASHED
     try:
+        make_room()  # before `follow_parent`, which starts a thread
         worker = WorkerProcess(inheritance, channel)
         worker.follow_parent(channel.parent_gone_fd)
         status = worker.run((signal.SIGTERM,))
@@ -98,6 +100,7 @@ def run_worker(channel: Channel, inheritance: Inheritance) -> NoReturn:
 
 def run_here(inheritance: Inheritance) -> ExitStatus:
     """Serve in this process, without a supervisor, until a signal says stop."""
+    make_room()
     worker = WorkerProcess(inheritance, None)
     return worker.run((signal.SIGTERM, signal.SIGINT))
 
