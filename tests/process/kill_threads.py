@@ -2,6 +2,9 @@
 
 import ctypes
 import threading
+import time
+
+PATIENCE_SECONDS = 15.0
 
 
 class Killed(BaseException):
@@ -10,15 +13,24 @@ class Killed(BaseException):
 
 def kill_others() -> str:
     """Raise an exception in the other threads of the pool, wherever they are; how many."""
-    here = threading.current_thread()
-    others = [
-        thread
-        for thread in threading.enumerate()
-        if thread.name.rpartition("-")[2].isdigit() and "serval-" in thread.name
-        if thread is not here
-    ]
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    others = _others()
+    # One that has been replaced, and has the name of its successor, may not have ended yet.
+    while len({thread.name for thread in others}) < len(others) and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+        others = _others()
     for thread in others:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Killed)
         )
     return str(len(others))
+
+
+def _others() -> list[threading.Thread]:
+    here = threading.current_thread()
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.rpartition("-")[2].isdigit() and "serval-" in thread.name
+        if thread is not here
+    ]
