@@ -308,7 +308,8 @@ def test_a_server_without_requests_uses_no_processor(workers: int) -> None:
 
         program.expect_silence(1.0)
 
-        assert sum(map(cpu_ticks, pids)) - before <= 1
+        # A server that polled would take a hundred; the last of the request may be counted late.
+        assert sum(map(cpu_ticks, pids)) - before <= 4
         assert program.stop() == ExitStatus.OK
 
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from http.client import HTTPConnection
 
@@ -80,7 +81,10 @@ class Client:
 
 def descriptors(pid: int) -> Counter[str]:
     """The open descriptors of a process by what they are: sockets, pipes, epolls ..."""
-    links = (os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+    links = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            links.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
     # libuv opens /dev/null once, for later.
     return Counter(link.partition(":[")[0] for link in links if link != "/dev/null")
 

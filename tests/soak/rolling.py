@@ -27,7 +27,7 @@ AFTERMATH_SECONDS: Final = 0.5
 EVENTS: Final = {
     "reloading: ": 2,
     "workers wanted": 2,
-    "died: killed by SIGKILL": 1,
+    "killed by SIGKILL": 1,  # it died, or was about to be replaced
     "is to be replaced: ": 1,
 }
 PATIENCE_SECONDS: Final = 15.0

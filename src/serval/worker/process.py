@@ -153,6 +153,7 @@ class WorkerProcess:
             with asyncio.Runner(loop_factory=loop_factory(self._config.loop)) as runner:
                 return runner.run(self._main(loaded, numbers, early))
         except StartupError as error:
+            early.end()  # a sibling that fails too has us stopped, but not while we say why
             # Of several workers that fail alike, one says so.
             if self._channel is None or self._channel.claim_report():
                 logger.error("%s", error)  # noqa: TRY400 - it holds what traceback there is to show
