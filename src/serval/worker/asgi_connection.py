@@ -132,16 +132,8 @@ class AsgiConnection(PooledConnection):
         else:
             self.seat.park(self)
 
-    def response_done(self) -> None:
-        """The running exchange has written the last byte of its response."""
-        super().response_done()
-        self._move_out_soon()  # it does not settle where it has nothing to choose
-
     def _settle(self) -> None:
         super()._settle()
-        self._move_out_soon()
-
-    def _move_out_soon(self) -> None:
         if self.is_housed and self.exchange is None and not self._is_moving:
             # Not at once: whoever called us may not be done with the connection.  And not twice:
             # by the second time, it may be the house of another thread.

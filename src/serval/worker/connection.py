@@ -229,7 +229,10 @@ class HttpConnection(RequestRunner):
         else:
             self._resume_reading()
             self.state = _IDLE
-            self._wait_for(Wait.KEEP_ALIVE)
+            if self._wait is _KEEP_ALIVE:  # since before the request, as a rule
+                self.service.idle.restart(self, self.service.loop.time())
+            else:
+                self._wait_for(_KEEP_ALIVE)
 
     def _all_sent(self) -> None:
         super()._all_sent()
@@ -294,18 +297,8 @@ class HttpConnection(RequestRunner):
         self._conclude(self.exchange)
         if self.parser.has_trailing_data:
             self.advance()
-            return
-        self.flush()
-        if (
-            self._wait is _KEEP_ALIVE
-            and self.state is _OPEN
-            and self._reading
-            and not (self._ending or self.congested)
-        ):
-            # As it was when the request came: `_settle` finds the same, at four times the cost.
-            self.state = _IDLE
-            self.service.idle.restart(self, self.service.loop.time())
         else:
+            self.flush()
             self._settle()
 
     def _conclude(self, exchange: Exchange, cause: str = "") -> None:
