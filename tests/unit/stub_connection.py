@@ -57,7 +57,7 @@ class StubConnection(HttpConnection):
         self._out_bytes = len(rest)
         if rest:
             self.congested = True
-            self.service.sweeper.start(Wait.WRITE, self)
+            self._expect_progress()
         self.when_flushed()
 
     def take(self, count: int = UNBOUNDED) -> None:
@@ -75,6 +75,9 @@ class StubConnection(HttpConnection):
 
     def _close_wire(self, *, reset: bool) -> None:
         self.ended = "reset" if reset else "closed"
+
+    def _unread(self) -> int:
+        return self._out_bytes
 
     def _take_late_bytes(self) -> bool:
         data, self.late = self.late, b""

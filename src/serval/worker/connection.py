@@ -328,13 +328,16 @@ class HttpConnection(RequestRunner):
     # Deadlines.
 
     def expired(self, wait: Wait, *, late: bool) -> None:
-        """A wait of this connection has lasted as long as it may.
+        """A wait has lasted as long as it may; one for the peer to read goes on if it did.
 
         Args:
             late: The loop was held up, so that the peer's bytes may lie unread.
         """
         if wait is Wait.WRITE:
-            self.peer_lost("client does not read")
+            if self._unread() < self._unread_bytes:
+                self._expect_progress()
+            else:
+                self.peer_lost("client does not read")
             return
         self._wait = None
         if wait is Wait.KEEP_ALIVE and self.state is not _IDLE:

@@ -106,7 +106,7 @@ class Selector(Protocol):
 class SocketConnection(HttpConnection):
     """An HTTP connection on a non-blocking socket in a SyncWorker's selector."""
 
-    __slots__ = ("_interest", "_sock", "_unread_bytes", "_worker")
+    __slots__ = ("_interest", "_sock", "_worker")
 
     lane: ClassVar[Lane] = "sync"
     # Whether the kernel may send a file by itself.
@@ -127,7 +127,6 @@ class SocketConnection(HttpConnection):
         self._worker = worker
         self._sock = sock
         self._interest = INPUT
-        self._unread_bytes = 0  # when the wait for the peer to read began
         super().__init__(worker.service, client, server, scheme=scheme)
         if server is not None and server[1] is None and (peer := peer_credentials(sock)):
             self._template = with_peer(self._template, peer)
@@ -241,16 +240,8 @@ class SocketConnection(HttpConnection):
         self._watch(self._interest | WRITE)
         self._expect_progress()
 
-    def _expect_progress(self) -> None:
-        self._unread_bytes = unread_bytes(self._sock.fileno())
-        self.service.sweeper.start(Wait.WRITE, self)
-
-    def expired(self, wait: Wait, *, late: bool) -> None:
-        """A wait has lasted as long as it may; one for the peer to read goes on if it did."""
-        if wait is Wait.WRITE and unread_bytes(self._sock.fileno()) < self._unread_bytes:
-            self._expect_progress()
-        else:
-            super().expired(wait, late=late)
+    def _unread(self) -> int:
+        return unread_bytes(self._sock.fileno())
 
     def _keep_rest(self, sent: int) -> None:
         """Keep what the socket did not take until it is writable again."""

@@ -37,7 +37,7 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
         opening: Called as soon as there is a transport, before it reads.
     """
 
-    __slots__ = ("_opening", "_transport", "_unread_bytes")
+    __slots__ = ("_opening", "_transport")
 
     lane: ClassVar[Lane] = "async"
 
@@ -52,7 +52,6 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
     ) -> None:
         self._transport: asyncio.Transport = _UNCONNECTED
         self._opening = opening
-        self._unread_bytes = 0  # when the wait for the peer to read began
         super().__init__(service, client, server, scheme=scheme)
 
     # What the transport tells us.
@@ -109,16 +108,8 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
     def _has_unsent(self) -> bool:
         return self._transport.get_write_buffer_size() > 0
 
-    def expired(self, wait: Wait, *, late: bool) -> None:
-        """A wait has lasted as long as it may; one for the peer to read goes on if it did."""
-        if wait is Wait.WRITE and unread_by_peer(self._transport) < self._unread_bytes:
-            self._expect_progress()
-        else:
-            super().expired(wait, late=late)
-
-    def _expect_progress(self) -> None:
-        self._unread_bytes = unread_by_peer(self._transport)
-        self.service.sweeper.start(Wait.WRITE, self)
+    def _unread(self) -> int:
+        return unread_by_peer(self._transport)
 
     # Input.
 

@@ -74,6 +74,7 @@ class Wire(ABC):
         "_out",
         "_out_bytes",
         "_reading",
+        "_unread_bytes",
         "_wait",
         "_writable",
         "client",
@@ -111,6 +112,7 @@ class Wire(ABC):
         self._out_bytes = 0
         self._reading = True
         self._eof = False  # the end of the peer's input has been read
+        self._unread_bytes = 0  # by the peer, when the wait for it to read began
         self._wait: Wait | None = None
         self._writable: asyncio.Event | None = None
         service.opened(self)
@@ -136,6 +138,10 @@ class Wire(ABC):
     @abstractmethod
     def _close_wire(self, *, reset: bool) -> None:
         """Close the socket for good; with `reset`, so that the peer sees an error."""
+
+    @abstractmethod
+    def _unread(self) -> int:
+        """How many bytes of what was sent the peer has not taken yet."""
 
     @abstractmethod
     def _take_late_bytes(self) -> bool:
@@ -223,6 +229,11 @@ class Wire(ABC):
             if self._writable is None:
                 self._writable = asyncio.Event()
             await self._writable.wait()
+
+    def _expect_progress(self) -> None:
+        """Wait for the peer to read, from now on."""
+        self._unread_bytes = self._unread()
+        self.service.sweeper.start(Wait.WRITE, self)
 
     def _all_sent(self) -> None:
         """What had to wait for the peer to read has left."""

@@ -24,7 +24,6 @@ from serval.asgi.request_side import Input
 from serval.asgi.types import Address, Scope
 from serval.errors import ClientDisconnected, PeerError
 from serval.escaping import request_text
-from serval.net.unread import unread_bytes
 from serval.protocols.events import BodyReceived, RequestReceived
 from serval.protocols.response import plain_response
 from serval.worker.connection import BODY_BUFFER_BYTES, BODY_PROGRESS_BYTES
@@ -368,10 +367,9 @@ class WsgiConnection(PooledConnection):
 
     def _await_reader(self) -> bool:
         """Wait until there is room for more; False where the peer reads nothing for too long."""
-        fd = self._sock.fileno()
-        unread = unread_bytes(fd)
+        unread = self._unread()
         while not self._await(select.POLLOUT, self.service.config.timeout_write_idle):
-            before, unread = unread, unread_bytes(fd)
+            before, unread = unread, self._unread()
             if unread >= before:
                 return False
         return True
