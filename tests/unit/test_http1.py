@@ -3,6 +3,7 @@
 import pytest
 
 from serval.errors import PeerError
+from serval.protocols.body_limits import BodyLimits
 from serval.protocols.events import BodyReceived, RequestEnded, RequestEvent, RequestReceived
 from serval.protocols.http1 import H1Protocol, HeadLimits, Referee
 
@@ -347,7 +348,7 @@ def test_what_stands_before_a_bad_chunk_is_delivered_first() -> None:
 
 @pytest.mark.parametrize("length", [10, 11])
 def test_an_announced_body_over_the_limit_is_refused_with_its_head(length: int) -> None:
-    protocol = H1Protocol(max_body_bytes=10)
+    protocol = H1Protocol(body_limits=BodyLimits(10))
     head = POST + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % length
 
     if length == 10:
@@ -358,7 +359,7 @@ def test_an_announced_body_over_the_limit_is_refused_with_its_head(length: int) 
 
 
 def test_a_chunked_body_is_cut_at_the_first_byte_over_the_limit() -> None:
-    protocol = H1Protocol(max_body_bytes=3)
+    protocol = H1Protocol(body_limits=BodyLimits(3))
 
     found = events(protocol, CHUNKED + b"5\r\nabc")
 
@@ -367,7 +368,7 @@ def test_a_chunked_body_is_cut_at_the_first_byte_over_the_limit() -> None:
 
 
 def test_a_request_may_have_a_limit_of_its_own() -> None:
-    protocol = H1Protocol(max_body_bytes=10)
+    protocol = H1Protocol(body_limits=BodyLimits(10))
     events(protocol, CHUNKED)
 
     protocol.limit_body(2)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serval.errors import PeerError
+from serval.protocols.body_limits import BodyLimits
 from serval.protocols.events import BodyReceived, RequestEnded, RequestReceived
 from serval.protocols.http1 import H1Protocol, HeadLimits
 
@@ -118,7 +119,7 @@ def drive(
     Args:
         short_way: Ask `take_request` first, as a connection does between two requests.
     """
-    protocol = H1Protocol(limits or HeadLimits(), max_body_bytes=max_body_bytes)
+    protocol = H1Protocol(limits or HeadLimits(), body_limits=BodyLimits(max_body_bytes))
     log = _Log()
     waiting = iter(pieces)
     try:

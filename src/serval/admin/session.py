@@ -8,6 +8,7 @@ from typing import Final
 
 from serval.admin.routes import Answer, Ask
 from serval.errors import PeerError
+from serval.protocols.body_limits import BodyLimits
 from serval.protocols.events import RequestReceived
 from serval.protocols.http1 import H1Protocol, HeadLimits
 from serval.protocols.response import status_line
@@ -26,7 +27,7 @@ class AdminSession:
 
     def __init__(self, answer: Callable[[Ask], Answer]) -> None:
         self._answer = answer
-        self._parser = H1Protocol(_LIMITS, max_body_bytes=_BODY_BYTES)
+        self._parser = H1Protocol(_LIMITS, body_limits=BodyLimits(_BODY_BYTES))
         self._request: RequestReceived | None = None
 
     def receive(self, data: bytes) -> bytes:

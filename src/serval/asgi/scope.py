@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 from serval.asgi.types import Address, Scope
 from serval.protocols.events import Headers, RequestReceived
+from serval.protocols.targets import origin_form
 
 SPEC_VERSION: Final = "2.5"
 
@@ -127,7 +128,7 @@ def split_target(target: bytes) -> tuple[str, bytes, bytes]:
     """Decoded path, path as sent, and query of a request target (RFC 9112 section 3.2)."""
     raw_path, _, query = target.partition(b"?")
     if raw_path[:1] != b"/":
-        raw_path, query = origin_form(raw_path, query)
+        raw_path = origin_form(raw_path)
     path = raw_path.decode("latin-1")
     if "%" in path:
         path = unquote(path, errors="replace")
@@ -156,15 +157,3 @@ def websocket_scope(http: Scope) -> Scope:
     if "tls" in extensions:
         scope["extensions"]["tls"] = extensions["tls"]
     return scope
-
-
-def origin_form(target: bytes, query: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a target that is not in origin form (RFC 9112 section 3.2).
-
-    An absolute form gives the part after its authority; `*` stays as it is.
-    """
-    _, separator, rest = target.partition(b"://")
-    if not separator:
-        return target, query
-    _, slash, path = rest.partition(b"/")
-    return slash + path or b"/", query

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from serval.protocols.targets import origin_form
+
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
@@ -43,8 +45,6 @@ NO_LIMITS: Final = BodyLimits()
 def _path_of(target: bytes) -> bytes:
     """The decoded path of a target: what is encoded must not escape its limit."""
     path = target.partition(b"?")[0]
-    if path[:1] != b"/":  # an absolute form (RFC 9112 section 3.2.2)
-        _, _, rest = path.partition(b"://")
-        _, slash, path = rest.partition(b"/")
-        path = slash + path
+    if path[:1] != b"/":
+        path = origin_form(path)
     return unquote_to_bytes(path)

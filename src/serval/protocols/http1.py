@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import Final, NoReturn
 
 from serval.errors import PeerError
-from serval.protocols.body_limits import BodyLimits
+from serval.protocols.body_limits import NO_LIMITS, BodyLimits
 from serval.protocols.chunked import ChunkScanner, Part
 from serval.protocols.events import (
     BodyReceived,
@@ -105,18 +105,17 @@ class H1Protocol:
 
     Args:
         limits: What a head may cost.
-        max_body_bytes: The largest body, 0 for no limit.
-        body_limits: In its place, where the limit depends on the path.
+        body_limits: How large a body may be.
     """
 
     __slots__ = (
         "_body_limits",
         "_data",
         "_eof",
+        "_harmless_bytes",
         "_left",
         "_length",
         "_limits",
-        "_max_body_bytes",
         "_origin",
         "_phase",
         "_plain_bytes",
@@ -128,12 +127,11 @@ class H1Protocol:
         self,
         limits: HeadLimits = _DEFAULT_LIMITS,
         *,
-        max_body_bytes: int = 0,
-        body_limits: BodyLimits | None = None,
+        body_limits: BodyLimits = NO_LIMITS,
     ) -> None:
         self._limits = limits
-        self._max_body_bytes = max_body_bytes if body_limits is None else body_limits.least_bytes
         self._body_limits = body_limits
+        self._harmless_bytes = body_limits.least_bytes
         self._plain_bytes = min(limits.request_line_bytes, limits.field_bytes, limits.block_bytes)
         self._phase = _HEAD
         self._data: bytes | bytearray = b""
@@ -223,7 +221,7 @@ class H1Protocol:
             complete.  Else None, and `next_event` tells what they are.
         """
         if self._phase is _HEAD and not self._data:
-            request = plain_request(data, self._plain_bytes, self._max_body_bytes)
+            request = plain_request(data, self._plain_bytes, self._harmless_bytes)
             if request is not None and len(request[2]) <= self._limits.count:
                 self._length = request[7] or 0
                 self._origin += len(data)
@@ -262,7 +260,9 @@ class H1Protocol:
             self._phase = _ENDED
         else:
             length = self._length = self._left = request.content_length or 0
-            if 0 < self._max_body_bytes < length and 0 < self._limit_for(request[1]) < length:
+            if 0 < self._harmless_bytes < length and (
+                0 < self._body_limits.of(request.target) < length
+            ):
                 error = refusal("body-too-large", offset=self._origin + self._start)
                 error.request_line = request.method, request.target, request.http_version
                 raise error
@@ -273,10 +273,6 @@ class H1Protocol:
                 end += length
         self._consume(end)
         return request
-
-    def _limit_for(self, target: bytes) -> int:
-        limits = self._body_limits
-        return self._max_body_bytes if limits is None else limits.of(target)
 
     def _consume(self, end: int) -> None:
         """Drop the input before `end`; keep no buffer that holds nothing."""
@@ -333,7 +329,7 @@ class H1Protocol:
         referee = Referee()
         headers = referee.read_head(head, origin)
         if framing.content_length is None:
-            self._reading = _ChunkedBody(referee, section.budget, self._limit_for(target))
+            self._reading = _ChunkedBody(referee, section.budget, self._body_limits.of(target))
         return self._begin(request_of(method, target, version, headers, framing), end)
 
     def _read_counted_body(self) -> RequestEvent | None:
