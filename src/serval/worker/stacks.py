@@ -87,9 +87,9 @@ def scope_behind(task: asyncio.Task[Any] | None) -> Scope | None:
 
     Python 3.11 does not tell the context of a task.
     """
-    if sys.version_info < (3, 12) or task is None:
-        return None
-    return task.get_context().get(SERVED)
+    if sys.version_info >= (3, 12) and task is not None:
+        return task.get_context().get(SERVED)
+    return None
 
 
 def of_application(frames: list[tuple[FrameType, int]]) -> list[tuple[FrameType, int]]:
