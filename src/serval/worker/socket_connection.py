@@ -143,11 +143,11 @@ class SocketConnection(HttpConnection):
             else:
                 self._ready_for(bits)
         except Exception:
-            # A defect of ours: without an end it might come again with every turn.
-            logger.exception("serving a connection failed, which is dropped")
             self._give_up()
 
     def _give_up(self) -> None:
+        """Tell of a defect of ours; without an end it might come again with every turn."""
+        logger.exception("serving a connection failed, which is dropped")
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.peer_lost()
@@ -176,11 +176,14 @@ class SocketConnection(HttpConnection):
         if data:
             self.data_received(data)
         else:
-            self._watch(self._interest & ~INPUT)
-            self.peer_left()
+            self._input_ended()
         return True
 
     _take_late_bytes = _receive
+
+    def _input_ended(self) -> None:
+        self._watch(self._interest & ~INPUT)
+        self.peer_left()
 
     def flush(self) -> None:
         """Send what is queued, unless the socket is still full from before."""

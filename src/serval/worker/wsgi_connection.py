@@ -29,7 +29,7 @@ from serval.protocols.response import plain_response
 from serval.worker.connection import BODY_BUFFER_BYTES, BODY_PROGRESS_BYTES
 from serval.worker.deadlines import Wait
 from serval.worker.overdue import Overdue
-from serval.worker.pooled_connection import Owner, PooledConnection, Seat
+from serval.worker.pooled_connection import PooledConnection, Seat
 from serval.worker.roster import Roster
 from serval.worker.socket_connection import RECEIVE_BYTES
 from serval.worker.wsgi_exchange import WsgiExchange
@@ -96,19 +96,10 @@ class WsgiConnection(PooledConnection):
 
     seat: WsgiSeat
 
-    def __init__(
-        self,
-        threads: Owner,
-        sock: socket.socket,
-        client: Address | None,
-        server: Address | None,
-        *,
-        scheme: str = "http",
-        tls: dict[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         self._call = Call.NONE
         self._waited_seconds = 0.0
-        super().__init__(threads, sock, client, server, scheme=scheme, tls=tls)
+        super().__init__(*args, **options)
 
     def serve(self, seat: Seat, bits: int) -> None:
         """The socket is ready for what `bits` say, or the parked request has its turn."""

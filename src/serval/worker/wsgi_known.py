@@ -7,7 +7,6 @@ Whatever turns out not to be plain, on the request's side or on the response's, 
 
 import io
 import logging
-import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ from serval.protocols.events import RequestReceived
 from serval.protocols.head import known_request
 from serval.worker.pace import INSTANT_SECONDS
 from serval.worker.poller import READ
-from serval.worker.pooled_connection import Owner
-from serval.worker.socket_connection import INPUT, RECEIVE_BYTES
+from serval.worker.socket_connection import RECEIVE_BYTES
 from serval.worker.tls import TlsConnection
 from serval.worker.wire import State
 from serval.worker.wsgi_connection import WsgiConnection
@@ -71,20 +69,11 @@ Place: TypeAlias = tuple[Address | None, str, Amend | None]
 
 
 class WsgiSeat(Seat, Protocol):
-    """A thread that calls a WSGI application.
-
-    Attributes:
-        date_due_at: When the Date field is to be built anew.
-    """
-
-    date_due_at: float
+    """A thread that calls a WSGI application."""
 
     @property
     def takes_short_way(self) -> bool:
         """Whether no two requests need to differ, and nobody looks at the time."""
-
-    def renew_date(self, now: float) -> None:
-        """Build it."""
 
     def known(self, place: Place) -> dict[bytes, Known]:
         """The requests that are known there; threads may share it."""
@@ -97,20 +86,11 @@ class KnowingConnection(WsgiConnection):
 
     seat: WsgiSeat
 
-    def __init__(
-        self,
-        threads: Owner,
-        sock: socket.socket,
-        client: Address | None,
-        server: Address | None,
-        *,
-        scheme: str = "http",
-        tls: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(threads, sock, client, server, scheme=scheme, tls=tls)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._known: dict[bytes, Known] | None = None
         self._begun: Known | None = None
-        self._remote = (client[0], str(client[1])) if client else ("", "")
+        self._remote = (self.client[0], str(self.client[1])) if self.client else ("", "")
 
     def serve(self, seat: Any, bits: int) -> None:
         """The socket is ready for what `bits` say, or the parked request has its turn."""
@@ -119,41 +99,37 @@ class KnowingConnection(WsgiConnection):
             return
         if self.seat is not seat:
             self.sit(seat)
-        table = self._known
-        if table is None:
-            table = self._known = self.seat.known((self.server, self.scheme, self._amend))
         try:
             data = self._sock.recv(RECEIVE_BYTES)
         except self._not_ready:
             self.threads.release(self)
-            return
         except OSError:
             self.peer_lost()
-            return
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Serve what was read, of which nothing is the end of the input; release the connection."""
+        table = self._known
+        if table is None:
+            table = self._known = self.seat.known((self.server, self.scheme, self._amend))
         known = table.get(data)
-        if known is not None and self.keep_alive and seat.roster.paces.is_instant(known.shape):
-            try:
+        try:
+            if (
+                known is not None
+                and self.keep_alive
+                and self.seat.roster.paces.is_instant(known.shape)
+            ):
                 self._serve_known(known)
-            except Exception:
-                logger.exception("serving a connection failed, which is dropped")
-                self._give_up()
-            self.threads.release(self)
-            return
-        self._received(data)
+            elif data:
+                self.data_received(data)
+            else:
+                self._input_ended()
+        except Exception:
+            self._give_up()
         if known is None:
             self._learn(table, data)
         self._after()
-
-    def _received(self, data: bytes) -> None:
-        try:
-            if data:
-                self.data_received(data)
-            else:
-                self._watch(self._interest & ~INPUT)
-                self.peer_left()
-        except Exception:
-            logger.exception("serving a connection failed, which is dropped")
-            self._give_up()
 
     def _learn(self, table: dict[bytes, Known], data: bytes) -> None:
         """Know a request again that came more than once and holds nothing private."""
@@ -181,8 +157,6 @@ class KnowingConnection(WsgiConnection):
         response = Response(self._begin_known)
         self.state = _OPEN
         began_at = seat.busy_since = time.monotonic()
-        if began_at >= seat.date_due_at:
-            seat.renew_date(began_at)
         if service.observed:
             self._started_at = began_at
             self._scope = {**known.scope, "client": self.client}
@@ -209,7 +183,7 @@ class KnowingConnection(WsgiConnection):
                 if service.observed:
                     sent = Sent(given.status, len(body), given.fields)
                     service.journal.request_finished(self, sent, self._scope, began_at, "")
-                if self._send_at_once(head.start + service.defaults.ends[head.own] + body):
+                if self._send_at_once(head.start + service.timely_ends.ends[head.own] + body):
                     self.state = _IDLE
                     service.idle.restart(self, now)
                 return
@@ -236,7 +210,7 @@ class KnowingConnection(WsgiConnection):
         known = self._begun
         assert known is not None
         self.parser.skip_request()
-        exchange = WsgiExchange(known.request, self, self.service.defaults, plain=True)
+        exchange = WsgiExchange(known.request, self, self.service.timely_ends, plain=True)
         exchange.take_body()
         self._scope = {**known.scope, "client": self.client}
         self.corked = True
@@ -259,11 +233,7 @@ class KnowingConnection(WsgiConnection):
         self._app_returned(exchange, error)
         self.corked = False
         self.flush()
-        if self.exchange is None and self.state is _OPEN and not self.congested:
-            self.state = _IDLE
-            self.service.idle.restart(self, self.service.loop.time())
-        else:
-            self._settle()
+        self._settle()
 
 
 class TlsKnowingConnection(TlsConnection, KnowingConnection):

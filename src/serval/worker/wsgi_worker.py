@@ -106,15 +106,9 @@ class WsgiSeat(PoolSeat):
         self.busy_since = 0.0
         self.limits_time = bool(service.config.timeout_request)
         self.takes_short_way = not (self.limits_time or service.config.request_id_header)
-        self.date_due_at = 0.0
         self._turns = threads.turns
         self._known = threads.known
         self._templates: dict[tuple[Address | None, str], Environ] = {}
-
-    def renew_date(self, now: float) -> None:
-        """Build the Date field, which is true for the rest of the second."""
-        self.service.defaults.lines()
-        self.date_due_at = now + 1.0 - time.time() % 1.0
 
     def known(self, place: Place) -> dict[bytes, Known]:
         """The requests that are known there; threads share it."""
