@@ -120,35 +120,32 @@ class Tally:
 
     def publish(self) -> None:
         """Show the counters to the supervisor."""
-        if self._further is not None:
-            self._publish_all(self._further())
-        elif self.slot is not None:
-            counters = self.slot.counters
-            counters[REQUESTS] = self.stats.requests
-            counters[IN_FLIGHT] = len(self._tasks)
-            counters[CONNECTIONS] = len(self._connections)
-            counters[WEBSOCKETS] = self.stats.websockets
-            counters[REJECTED] = self.stats.rejected
-            if self.stats.abandoned:
-                counters[ABANDONED] = self.stats.abandoned
-            if self.stats.requests >= self.requests_limit:
-                self.limit_reached()
-            if self.meter is not None:
-                self.meter.show(self.slot, time.monotonic())
-
-    def _publish_all(self, further: Counts) -> None:
-        """The same together with what siblings have counted."""
-        if self.slot is None:
+        slot = self.slot
+        if slot is None:
             return
-        requests = self.stats.requests + further.requests
-        counters = self.slot.counters
+        stats = self.stats
+        requests = stats.requests
+        in_flight = len(self._tasks)
+        connections = len(self._connections)
+        websockets = stats.websockets
+        rejected = stats.rejected
+        abandoned = stats.abandoned
+        if self._further is not None:
+            further = self._further()
+            requests += further.requests
+            in_flight += further.in_flight
+            connections += further.connections
+            websockets += further.websockets
+            rejected += further.rejected
+            abandoned += further.abandoned
+        counters = slot.counters
         counters[REQUESTS] = requests
-        counters[IN_FLIGHT] = len(self._tasks) + further.in_flight
-        counters[CONNECTIONS] = len(self._connections) + further.connections
-        counters[WEBSOCKETS] = self.stats.websockets + further.websockets
-        counters[REJECTED] = self.stats.rejected + further.rejected
-        counters[ABANDONED] = self.stats.abandoned + further.abandoned
+        counters[IN_FLIGHT] = in_flight
+        counters[CONNECTIONS] = connections
+        counters[WEBSOCKETS] = websockets
+        counters[REJECTED] = rejected
+        counters[ABANDONED] = abandoned
         if requests >= self.requests_limit:
             self.limit_reached()
         if self.meter is not None:
-            self.meter.show(self.slot, time.monotonic())
+            self.meter.show(slot, time.monotonic())
