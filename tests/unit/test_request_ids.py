@@ -93,13 +93,13 @@ def test_the_client_is_told_the_id_once() -> None:
     scope = identified(PROXY, b"abc")
     silent, own = Response((b"a", b"b")), Response((b"X-Request-Id", b"its own"))
 
-    told = ids().ends_for(silent, Ends(), scope)
+    told = ids().head_ends(silent, Ends(), scope)
 
     assert isinstance(told, IdentifiedEnds)
     assert told.ends == (b"x-request-id: abc\r\ndate: x\r\n\r\n", b"x-request-id: abc\r\n\r\n")
-    assert ids().ends_for(own, Ends(), scope).ends == Ends.ends
+    assert ids().head_ends(own, Ends(), scope).ends == Ends.ends
 
 
 @pytest.mark.parametrize("extensions", [{}, {"serval": {}}, {"serval": {"request_id": "a\r\nb"}}])
 def test_of_a_scope_that_somebody_else_has_made_no_id_is_told(extensions: dict[str, Any]) -> None:
-    assert ids().ends_for(Response(), Ends(), {"extensions": extensions}).ends == Ends.ends
+    assert ids().head_ends(Response(), Ends(), {"extensions": extensions}).ends == Ends.ends

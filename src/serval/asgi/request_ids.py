@@ -109,7 +109,7 @@ class RequestIds:
         extensions = scope["extensions"]
         extensions["serval"] = {**extensions["serval"], "request_id": request_id}
 
-    def ends_for(self, response: Responding, ends: HeadEnds, scope: Scope) -> HeadEnds:
+    def head_ends(self, response: Responding, ends: HeadEnds, scope: Scope) -> HeadEnds:
         """The ends of the response's head that tell the client the id."""
         request_id = scope["extensions"].get("serval", {}).get("request_id", "")
         if not _ID.fullmatch(request_id.encode("ascii", "replace")):

@@ -124,7 +124,7 @@ class RequestRunner(Wire):
         if service.journal.lifecycle is not None:
             service.journal.request_started(self, scope)
         if service.request_ids is not None:
-            exchange.defaults = service.request_ids.ends_for(exchange, service.timely_ends, scope)
+            exchange.defaults = service.request_ids.head_ends(exchange, service.timely_ends, scope)
 
     async def _run(self, exchange: Exchange, scope: Scope) -> None:
         try:
