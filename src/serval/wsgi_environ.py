@@ -1,14 +1,12 @@
 """The environ of a WSGI request, by PEP 3333.  Pure: made of the scope that ASGI would have."""
 
 from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from serval.asgi.types import Address, Scope
 from serval.version import __version__
-from serval.wsgi import FileWrapper
-
-Environ: TypeAlias = dict[str, Any]
+from serval.wsgi import Environ, FileWrapper
 
 # Field names as they arrive -> their keys in an environ; "" for those that have none.  Clients
 # choose them, so the table is bounded and begun anew when full.  Threads may share it.

@@ -8,12 +8,13 @@ from serval.errors import AppError
 from serval.wsgi import (
     JOIN_BYTES,
     BodyReader,
+    Environ,
     FileWrapper,
     Given,
     call,
     head_of,
 )
-from serval.wsgi_environ import Environ, environ_of, environ_template
+from serval.wsgi_environ import environ_of, environ_template
 
 SERVER = ("127.0.0.1", 8000)
 PLAIN = [("Content-Type", "text/plain")]

@@ -33,8 +33,8 @@ from serval.worker.pooled_connection import PooledConnection, Seat
 from serval.worker.roster import Roster
 from serval.worker.socket_connection import RECEIVE_BYTES
 from serval.worker.wsgi_exchange import WsgiExchange
-from serval.wsgi import BodyReader, WSGIApp, call
-from serval.wsgi_environ import Environ, environ_of
+from serval.wsgi import BodyReader, Environ, WSGIApp, call
+from serval.wsgi_environ import environ_of
 
 logger = logging.getLogger("serval.error")
 

@@ -25,8 +25,8 @@ from serval.worker.wire import State
 from serval.worker.wsgi_connection import WsgiConnection
 from serval.worker.wsgi_connection import WsgiSeat as Seat
 from serval.worker.wsgi_exchange import WsgiExchange
-from serval.wsgi import Response
-from serval.wsgi_environ import Environ, environ_of
+from serval.wsgi import Environ, Response
+from serval.wsgi_environ import environ_of
 
 logger = logging.getLogger("serval.error")
 

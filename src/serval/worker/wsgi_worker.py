@@ -22,8 +22,8 @@ from serval.worker.turns import Turns
 from serval.worker.wsgi_connection import WsgiConnection
 from serval.worker.wsgi_connection import WsgiSeat as SeatAtWsgi
 from serval.worker.wsgi_known import KnowingConnection, Known, Place, TlsKnowingConnection
-from serval.wsgi import WSGIApp
-from serval.wsgi_environ import Environ, environ_template
+from serval.wsgi import Environ, WSGIApp
+from serval.wsgi_environ import environ_template
 
 # Threads where the operator has not said how many.  Most applications wait for a database now and
 # then, and few are known to their authors to stand many threads: gunicorn's advice is 2 to 4 for
