@@ -20,6 +20,7 @@ from serval.escaping import (
     given_id,
     traceparent,
 )
+from serval.tokens import TOKEN
 
 # Longer values are cut, so that a line fits into one atomic write to a pipe (PIPE_BUF, 4096).
 _VALUE_CHARACTERS: Final = 512
@@ -306,7 +307,7 @@ _ATOMS: Final[dict[str, _Atom]] = {
 }
 
 _ATOM_PATTERN: Final = re.compile(r"%(?:\(([^)]*)\)([a-zA-Z])|(%)|(.?))", re.DOTALL)
-_HEADER_ATOM: Final = re.compile(r"\{([!#$%&'*+.^_`|~0-9a-zA-Z-]+)\}([io])")
+_HEADER_ATOM: Final = re.compile(rf"\{{({TOKEN})\}}([io])")
 
 
 def line_format(access_log_format: str, log_format: Literal["text", "json"]) -> LineFormat:

@@ -7,8 +7,8 @@ import re
 from typing import Final
 
 from serval.errors import ConfigError
+from serval.tokens import is_token
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # These belong to the framing of one message or to one connection, never to every response.
 _FRAMING: Final = frozenset(
@@ -26,7 +26,7 @@ def parse_header(line: str) -> tuple[bytes, bytes]:
     value = value.strip(" \t")
     if not colon:
         raise ConfigError(f"header {line!r} has no colon; legal: 'Name: value'")
-    if not _TOKEN.fullmatch(name):
+    if not is_token(name):
         raise ConfigError(f"header {line!r} has {name!r} for its name, which is no token")
     if not value.isascii() or _CONTROL.search(value):
         raise ConfigError(f"header {line!r} has a value beyond visible ASCII")

@@ -3,12 +3,12 @@
 A base of `ServerConfig`, apart for room.  Inert like all settings.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from serval.options import Group, option
+from serval.tokens import is_token
 
 # In place of a file or a configuration: a standard stream, and none at all.
 STREAM: Final = "-"
@@ -16,7 +16,6 @@ HANDS_OFF: Final = "none"
 _MEANT_OTHERWISE: Final = frozenset(
     ("host", "connection", "content-length", "transfer-encoding", "upgrade", "traceparent")
 )
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
@@ -109,7 +108,7 @@ def log_faults(settings: LogSettings) -> Iterator[tuple[str, str]]:
 
 def _id_faults(settings: LogSettings) -> Iterator[tuple[str, str]]:
     header = settings.request_id_header
-    if header and (not _TOKEN.fullmatch(header) or header.lower() in _MEANT_OTHERWISE):
+    if header and (not is_token(header) or header.lower() in _MEANT_OTHERWISE):
         yield (
             "request_id_header",
             f"must be the name of a header for ids, such as X-Request-ID, not {header!r}",

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2
-_PAIR: Final = re.compile(rf'({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")')
+from serval.tokens import TOKEN
+
+_PAIR: Final = re.compile(rf'({TOKEN})=(?:({TOKEN})|"((?:[^"\\]|\\.)*)")')
 _BLANKS: Final = frozenset(" \t")
 _ESCAPED: Final = re.compile(r"\\(.)")
 

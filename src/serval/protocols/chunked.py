@@ -12,20 +12,20 @@ from typing import Final
 from serval.protocols.lines import LineFinder
 from serval.protocols.refusals import refusal
 from serval.protocols.sections import Budget, TrailerSection
+from serval.tokens import TOKEN_IN_BYTES
 
 EXTENSION_BYTES: Final = 16_384
 """Bytes that all extensions of one body may take together: none is used by any client."""
 
 _SIZE_DIGITS: Final = 16
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,%d}" % _SIZE_DIGITS)
-_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 # Possessive throughout: no input makes it backtrack.
 _EXTENSIONS: Final = re.compile(
     rb"(?:[ \t]*+;[ \t]*+"
-    + _TOKEN
+    + TOKEN_IN_BYTES
     + rb"+(?:[ \t]*+=[ \t]*+(?:"
-    + _TOKEN
+    + TOKEN_IN_BYTES
     + rb"+|"
     + _QUOTED
     + rb"))?+)*+"

@@ -7,8 +7,9 @@ wherever RFC 9112 section 6 leaves room for two readings of one message.
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from serval.protocols.grammar import TOKEN_BYTES, Field, is_authority
+from serval.protocols.grammar import Field, is_authority
 from serval.protocols.refusals import refusal
+from serval.tokens import TOKEN_BYTES
 
 FRAMING_NAMES: Final = frozenset(
     (

@@ -8,11 +8,7 @@ import re
 from typing import Final, NamedTuple
 
 from serval.protocols.refusals import refusal
-
-TOKEN_BYTES: Final = (
-    b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-)
-"""RFC 9110 section 5.6.2."""
+from serval.tokens import TOKEN_BYTES
 
 TARGET_BYTES: Final = bytes(c for c in range(0x21, 0x7F) if c != ord("#"))
 """Visible ASCII: wider than RFC 3986, since browsers send `|`, `^` and quotes as they are."""

@@ -16,12 +16,12 @@ from typing import Final, NamedTuple
 from serval.errors import AppError, PeerError
 from serval.protocols.events import Headers, RequestReceived
 from serval.protocols.response import (
-    TOKEN,
     ResponseDefaults,
     field_line,
     field_name,
     plain_response,
 )
+from serval.tokens import TOKEN_BYTES, TOKEN_IN_BYTES
 
 VERSION: Final = b"13"
 
@@ -42,10 +42,9 @@ _SERVERS_OWN: Final = frozenset(
 
 # One extension of Sec-WebSocket-Extensions, or one parameter of it (RFC 6455 section 9.1).  Each
 # alternative begins with another character, so that matching is linear.
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_EXTENSION: Final = re.compile(rb"[ \t]*(%b)[ \t]*" % _TOKEN)
+_EXTENSION: Final = re.compile(rb"[ \t]*(%b)[ \t]*" % TOKEN_IN_BYTES)
 _PARAMETER: Final = re.compile(
-    rb';[ \t]*(%b)[ \t]*(?:=[ \t]*(?:(%b)|"(%b)")[ \t]*)?' % (_TOKEN, _TOKEN, _TOKEN)
+    rb';[ \t]*(%b)[ \t]*(?:=[ \t]*(?:(%b)|"(%b)")[ \t]*)?' % ((TOKEN_IN_BYTES,) * 3)
 )
 
 
@@ -146,7 +145,7 @@ def offered_subprotocols(headers: Headers) -> list[str]:
         if name == b"sec-websocket-protocol":
             for item in value.split(b","):
                 token = item.strip(b" \t")
-                if token.translate(None, TOKEN):
+                if token.translate(None, TOKEN_BYTES):
                     raise PeerError(400, "websocket-protocol-malformed", excerpt=value)
                 if token:  # empty items mean nothing (RFC 9110 section 5.6.1.2)
                     offered.append(token.decode("ascii"))

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple, TypeAlias
 from serval.errors import PeerError
 from serval.protocols.events import Headers, RequestReceived
 from serval.protocols.framing import FRAMING_NAMES, Framing, framing_of
-from serval.protocols.grammar import TARGET_BYTES, TOKEN_BYTES, VALUE_BYTES, field_line
+from serval.protocols.grammar import TARGET_BYTES, VALUE_BYTES, field_line
+from serval.tokens import TOKEN_BYTES
 
 _PLAIN_METHODS: Final = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")

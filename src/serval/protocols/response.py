@@ -11,8 +11,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from serval.errors import AppError
-
-TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+from serval.tokens import TOKEN_BYTES
 
 # Never sent in a trailer section: framing, routing, authentication, and what a cache or a client
 # must know before the body (RFC 9110 section 6.5.1).
@@ -77,7 +76,7 @@ class _Names(dict[bytes, bytes]):
     def __missing__(self, name: bytes) -> bytes:
         if not isinstance(name, bytes):
             raise AppError(f"header name must be bytes, not {type(name).__name__}: {name!r}")
-        if not name or name.translate(None, TOKEN):
+        if not name or name.translate(None, TOKEN_BYTES):
             raise AppError(f"header name is not a token: {name!r}")
         if len(self) >= _NAMES_COUNT:
             self.clear()
