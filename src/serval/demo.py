@@ -67,18 +67,19 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})
         return
-    left = asyncio.create_task(_until_disconnect(receive))
+    ends = {asyncio.create_task(_until_disconnect(receive)), *_server_stops(scope)}
     try:
         number = 0
-        while not left.done():
+        while not any(end.done() for end in ends):
             number += 1
             event = _json({**_whereabouts(scope), "number": number})
             message = b"data: %b\n\n" % event
             await send({"type": "http.response.body", "body": message, "more_body": True})
-            await asyncio.wait({left}, timeout=EVENT_SECONDS)
+            await asyncio.wait(ends, timeout=EVENT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         await send({"type": "http.response.body", "body": b""})
     finally:
-        left.cancel()
+        for end in ends:
+            end.cancel()
 
 
 async def _upload(scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,6 +161,12 @@ async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, b
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})
+
+
+def _server_stops(scope: Scope) -> list[asyncio.Task[object]]:
+    """A task that ends once the server begins to stop; none where it would not tell."""
+    draining = (scope.get("extensions") or {}).get("serval", {}).get("draining")
+    return [] if draining is None else [asyncio.create_task(draining.wait())]
 
 
 async def _until_disconnect(receive: Receive) -> None:

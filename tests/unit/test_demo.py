@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serval import demo
+from serval.asgi.farewell import Draining
 from serval.demo import app
 
 
@@ -43,8 +44,8 @@ class Client:
 
 
 def http_scope(path: str = "/", method: str = "GET", **more: Any) -> dict[str, Any]:
-    extensions = {"serval": {"lane": "sync"}}
-    return {"type": "http", "method": method, "path": path, "extensions": extensions, **more}
+    more.setdefault("extensions", {"serval": {"lane": "sync"}})
+    return {"type": "http", "method": method, "path": path, **more}
 
 
 def answer(path: str, method: str = "GET", **more: Any) -> Client:
@@ -137,6 +138,23 @@ def test_a_stream_sends_events_until_the_client_leaves(monkeypatch: pytest.Monke
     }
     assert b'"number": 2' in second
     assert second.endswith(b"\n\n")
+    assert not client.sent[-1].get("more_body")
+
+
+def test_a_stream_ends_once_the_server_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "EVENT_SECONDS", 1000)
+
+    async def main() -> Client:
+        draining = Draining()
+        client = Client([{"type": "http.request", "body": b"", "more_body": False}])
+        scope = http_scope("/stream", extensions={"serval": {"draining": draining}})
+        stream = asyncio.create_task(app(scope, client.receive, client.send))
+        asyncio.get_running_loop().call_later(0.01, draining.announce)
+        await asyncio.wait_for(stream, 20)
+        return client
+
+    client = asyncio.run(main())
+
     assert not client.sent[-1].get("more_body")
 
 

@@ -71,6 +71,8 @@ def test_a_service_at_rest_ends_at_once(run: Run) -> None:
 
 
 def test_each_is_told_only_as_much_as_it_needs(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "serval.error")
+
     async def main() -> None:
         service = service_of()
         untils = ("drain", "disconnect", "abort")
@@ -81,6 +83,7 @@ def test_each_is_told_only_as_much_as_it_needs(run: Run, caplog: pytest.LogCaptu
         assert [one.told for one in connections] == [steps[:2], steps[:3], steps]
 
     run(main())
+    assert "2 connections are still open 0.01 s after the stop began" in caplog.messages[0]
     assert len(warnings_of(caplog)) == 1
     assert "1 connections open and 0 requests or tasks running" in warnings_of(caplog)[0]
 

@@ -689,9 +689,11 @@ def test_a_stop_asks_every_child_and_ends_with_the_last() -> None:
     assert "stopping: running requests have 30 s" in world.said[0]
     world.exit(1)
     assert world.status is None
+    world.now += 1.25
     world.exit(2)
 
     assert world.errors == []
+    assert world.said[-1] == "stopped after 1.25 s"
     assert world.status is ExitStatus.OK
 
 

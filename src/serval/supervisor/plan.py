@@ -59,6 +59,7 @@ class Plan:
         self._held_until = 0.0  # no fork before that; 0.0 where nothing holds it up
         self._leaving_until = inf
         self._began_at = 0.0
+        self._stop_asked_at: float | None = None  # by the operator
         self._progress = ServerState.BOOTING
         self._stage = Stage.RUNNING
         self._status = ExitStatus.OK
@@ -317,6 +318,8 @@ class Plan:
         """Enter a stage of stopping that the operator wants, and say so."""
         if stage is Stage.LEAVING and not self._settings.drain_delay_seconds:
             stage = Stage.GRACEFUL
+        if self._stop_asked_at is None:
+            self._stop_asked_at = now
         self._stop_all(stage, now)
         leaving = stage is Stage.LEAVING
         settings = self._settings
@@ -335,6 +338,8 @@ class Plan:
         elif not self._children:
             if self._stage is Stage.LEAVING:
                 self._stop_all(Stage.GRACEFUL, now)
+            if self._stop_asked_at is not None:
+                self._say("info", f"stopped after {now - self._stop_asked_at:.2f} s")
             self._actions.append(Finish(self._status))
         actions, self._actions = self._actions, []
         return actions

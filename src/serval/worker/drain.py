@@ -37,6 +37,14 @@ async def drain(service: Service, seconds: float, *, hurry: asyncio.Event | None
         connection.drain()
     if await _emptied_within(service, grace, hurry):
         return
+    if hurry is None or not hurry.is_set():
+        logger.info(
+            "%d connections are still open %.3g s after the stop began: what runs there is told "
+            "that its client has gone, and is cancelled in %.3g s",
+            len(service.connections),
+            grace,
+            seconds - grace,
+        )
     for connection in list(service.connections):
         connection.disconnect()
     if not await _emptied_within(service, seconds - grace, hurry):
