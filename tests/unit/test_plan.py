@@ -695,6 +695,7 @@ def test_a_stop_asks_every_child_and_ends_with_the_last() -> None:
     assert world.errors == []
     assert world.said[-1] == "stopped after 1.25 s"
     assert world.status is ExitStatus.OK
+    assert world.plan.tick(world.now) == []
 
 
 def test_the_parent_stops_listening_before_children_are_told_to_stop() -> None:

@@ -60,6 +60,7 @@ class Plan:
         self._leaving_until = inf
         self._began_at = 0.0
         self._stop_asked_at: float | None = None  # by the operator
+        self._is_over = False
         self._progress = ServerState.BOOTING
         self._stage = Stage.RUNNING
         self._status = ExitStatus.OK
@@ -335,7 +336,8 @@ class Plan:
         """Bring children and target together; hand out the actions."""
         if self._stage is Stage.RUNNING:
             self._balance(now)
-        elif not self._children:
+        elif not self._children and not self._is_over:
+            self._is_over = True
             if self._stage is Stage.LEAVING:
                 self._stop_all(Stage.GRACEFUL, now)
             if self._stop_asked_at is not None:
