@@ -695,6 +695,14 @@ def test_a_stop_asks_every_child_and_ends_with_the_last() -> None:
     assert world.errors == []
     assert world.said[-1] == "stopped after 1.25 s"
     assert world.status is ExitStatus.OK
+
+
+def test_the_end_comes_once() -> None:
+    world = serving(1)
+
+    world.wish(Wish.STOP)
+    world.exit(1)
+
     assert world.plan.tick(world.now) == []
 
 
