@@ -11,9 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from process.harness import PATIENCE_SECONDS, children_of, needs_procfs, running
 
 APP = "process.service_apps:app"
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
 
 
 def get(address: tuple[str, int], path: str, **headers: str) -> http.client.HTTPResponse:
@@ -147,6 +155,40 @@ def test_each_request_has_an_id_that_client_application_and_logs_agree_on() -> N
         ]
         assert {one["request_id"] for one in access} >= {"abc-1", "abc-2"}
         assert [one.get("traceparent") for one in access if one["path"] == "/a"] == [trace]
+
+
+@pytest.mark.parametrize("threads", ["0", "2"])
+def test_the_answer_to_a_websocket_handshake_tells_the_id_whatever_it_is(threads: str) -> None:
+    options = ("--request-id-header", "X-Request-ID", "--threads", threads)
+
+    with running("serval", "process.quiet_app:identified", "--port", "0", *options) as program:
+        address = program.address()
+
+        def told(path: str, version: str = "13", **headers: str) -> tuple[int, list[str]]:
+            answer = get(address, path, **{**UPGRADE, "Sec-WebSocket-Version": version}, **headers)
+            return answer.status, answer.headers.get_all("X-Request-ID") or []
+
+        given = {"X-Request-ID": "abc-1"}
+        assert told("/a", **given) == (101, ["abc-1"])
+        assert told("/deny", **given) == (401, ["abc-1"])
+        assert told("/close", **given) == (403, ["abc-1"])
+        assert told("/fail", **given) == (500, ["abc-1"])
+        assert told("/a", version="12", **given) == (426, ["abc-1"])
+        assert told("/own", **given) == (101, ["its-own"])
+        made = get(address, "/a", **UPGRADE)
+        assert re.fullmatch("[0-9a-f]{32}", made.headers["X-Request-ID"])
+        assert made.headers["X-Seen"] == made.headers["X-Request-ID"]
+
+
+def test_the_answer_to_a_websocket_handshake_tells_no_id_where_none_is_to_be_told() -> None:
+    options = ("--request-id-header", "X-Request-ID", "--no-request-id-response")
+
+    with running("serval", "process.quiet_app:identified", "--port", "0", *options) as program:
+        accepted = get(program.address(), "/a", **UPGRADE)
+
+        assert accepted.status == 101
+        assert "X-Seen" in accepted.headers
+        assert "X-Request-ID" not in accepted.headers
 
 
 LARGE = b"POST /up?load HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"

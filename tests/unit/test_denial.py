@@ -18,7 +18,7 @@ def test_a_body_in_one_part_has_a_length() -> None:
 
     assert out == (
         b"HTTP/1.1 401 Unauthorized\r\nx-why: token\r\ncontent-length: 2\r\n"
-        b"server: serval\r\nconnection: close\r\n\r\nno"
+        b"connection: close\r\nserver: serval\r\n\r\nno"
     )
 
 
@@ -52,7 +52,7 @@ def test_the_applications_content_length_is_kept() -> None:
 def test_a_status_without_body_drops_it() -> None:
     out = denial(204).body({"body": b"x"}, DEFAULTS)
 
-    assert out.endswith(b"connection: close\r\n\r\n")
+    assert out.endswith(b"connection: close\r\nserver: serval\r\n\r\n")
     assert b"content-length" not in out
 
 

@@ -51,7 +51,7 @@ def accept(
         subprotocol=subprotocol,
         extension=extension,
         headers=headers or [],
-        default_lines=DEFAULTS.lines(),
+        end=DEFAULTS.ends[0],
     )
 
 
@@ -154,9 +154,9 @@ def test_the_acceptance_carries_what_was_agreed_and_the_applications_headers() -
         b"sec-websocket-accept: token\r\n"
         b"sec-websocket-protocol: chat\r\n"
         b"sec-websocket-extensions: permessage-deflate\r\n"
-        b"server: serval\r\n"
         b"Set-Cookie: a=b\r\n"
         b"x: \xe9\r\n"
+        b"server: serval\r\n"
         b"\r\n"
     )
 

@@ -323,7 +323,5 @@ def test_a_response_of_our_own_is_whole() -> None:
     assert plain_response(431, "too much", defaults, b"x: y\r\n") == (
         b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
         b"content-type: text/plain; charset=utf-8\r\ncontent-length: 9\r\nx: y\r\n"
-        + DATE
-        + SERVER
-        + b"connection: close\r\n\r\ntoo much\n"
+        b"connection: close\r\n" + DATE + SERVER + b"\r\ntoo much\n"
     )

@@ -68,7 +68,7 @@ def test_accepting_answers_the_handshake_and_opens() -> None:
         b"x: y\r\n\r\n"
     )
     assert (session.phase, session.line, session.status) == (Phase.OPEN, Line.UP, 101)
-    assert session.headers == [(b"x", b"y")]
+    assert session.response_headers == [(b"x", b"y")]
 
 
 def test_deflate_is_spoken_once_agreed() -> None:

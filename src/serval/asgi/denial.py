@@ -10,7 +10,7 @@ from serval.protocols.response import (
     CHUNKED,
     CLOSE,
     LAST_CHUNK,
-    ResponseDefaults,
+    HeadEnds,
     response_head,
 )
 
@@ -42,7 +42,7 @@ class Denial:
         self._started = False
         self._chunked = False
 
-    def body(self, message: Message, defaults: ResponseDefaults) -> bytes:
+    def body(self, message: Message, defaults: HeadEnds) -> bytes:
         """The bytes for a part of the body, the head before the first.
 
         Raises:
@@ -64,7 +64,7 @@ class Denial:
     def _bodiless(self) -> bool:
         return self.status in (204, 304)
 
-    def _head(self, size: int, more: bool, defaults: ResponseDefaults) -> bytes:
+    def _head(self, size: int, more: bool, defaults: HeadEnds) -> bytes:
         self._started = True
         head = self._response_head
         framing = b""
@@ -75,8 +75,7 @@ class Denial:
             (
                 head.start,
                 framing,
-                defaults.lines(head.own),
                 CLOSE,
-                b"\r\n",
+                defaults.ends[head.own],
             )
         )

@@ -111,7 +111,7 @@ class RequestIds:
 
     def head_ends(self, response: Responding, ends: HeadEnds, scope: Scope) -> HeadEnds:
         """The ends of the response's head that tell the client the id."""
-        request_id = scope["extensions"].get("serval", {}).get("request_id", "")
+        request_id = scope.get("extensions", {}).get("serval", {}).get("request_id", "")
         if not _ID.fullmatch(request_id.encode("ascii", "replace")):
             return ends  # the scope is of somebody else's making
         return IdentifiedEnds(response, ends, self._header, request_id.encode("ascii"))

@@ -33,7 +33,7 @@ from serval.protocols.frames import (
 )
 from serval.protocols.handshake import Offer, accept_response, refusal
 from serval.protocols.messages import MessageStream
-from serval.protocols.response import ResponseDefaults, plain_response
+from serval.protocols.response import HeadEnds, plain_response
 
 # The attributes of an Enum class cost three times a global; these are looked at for each message.
 OPEN: Final = Phase.OPEN
@@ -49,7 +49,8 @@ class WebSocketSession:
         phase: What the application may do.
         line: What the connection may do.
         status: Of the response to the handshake; 0 while there is none.
-        headers: Fields of that response that the application gave.
+        response_headers: Fields of that response that the application gave.
+        defaults: Where the end of that response's head is from.
         fault: The violation by which the peer ended the session, if it did.  What came before it
             is for the application to answer first: the connection fails when it asks for more.
         full: Enough waits for the application: reading should pause while the line is up.
@@ -58,7 +59,6 @@ class WebSocketSession:
     """
 
     __slots__ = (
-        "_defaults",
         "_denial",
         "_early",
         "_end",
@@ -72,26 +72,27 @@ class WebSocketSession:
         "_unconnected",
         "behind",
         "congested",
+        "defaults",
         "fault",
         "full",
-        "headers",
         "line",
         "phase",
+        "response_headers",
         "status",
     )
 
-    def __init__(self, offer: Offer, limits: SessionLimits, defaults: ResponseDefaults) -> None:
+    def __init__(self, offer: Offer, limits: SessionLimits, defaults: HeadEnds) -> None:
         self.phase = Phase.CONNECTING
         self.line = Line.UP
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.response_headers: list[tuple[bytes, bytes]] = []
         self.fault: PeerError | None = None
         self.congested = False
         self.full = False
         self.behind = False
         self._offer = offer
         self._limits = limits
-        self._defaults = defaults
+        self.defaults = defaults
         self._denial: Denial | None = None
         self._protocol = MessageStream(limits.messages)
         self._early = bytearray()
@@ -228,7 +229,7 @@ class WebSocketSession:
         """Answer an upgrade request that is not a valid handshake."""
         self.status = error.status
         self._over()
-        return refusal(error, self._defaults)
+        return refusal(error, self.defaults)
 
     def fail(self, code: int, reason: str, *, told_as: int = 0) -> bytes:
         """End the connection for a fault of the peer (RFC 6455 section 7.1.7).
@@ -314,7 +315,7 @@ class WebSocketSession:
                 return self._close(message)
             case Sent.DENY:
                 self._denial = Denial(message, header_pairs(message))
-                self.status, self.headers = self._denial.status, self._denial.headers
+                self.status, self.response_headers = self._denial.status, self._denial.headers
                 self.phase = phase
                 return b""
         return self._denial_body(message, phase)
@@ -336,17 +337,16 @@ class WebSocketSession:
 
     def _accept(self, message: Message) -> bytes:
         subprotocol = subprotocol_of(message)
-        headers = header_pairs(message)
+        self.response_headers = header_pairs(message)
         terms = negotiate(self._offer.extensions) if self._limits.deflate else None
         out = accept_response(
             self._offer,
             subprotocol=subprotocol,
             extension=b"" if terms is None else terms.answer,
-            headers=headers,
-            default_lines=self._defaults.lines(),
+            headers=self.response_headers,
+            end=self.defaults.ends[0],
         )
         self.status = 101
-        self.headers = headers
         self.phase = Phase.OPEN
         return out + self._open(terms)
 
@@ -369,7 +369,7 @@ class WebSocketSession:
 
     def _denial_body(self, message: Message, phase: Phase) -> bytes:
         assert self._denial is not None
-        out = self._denial.body(message, self._defaults)
+        out = self._denial.body(message, self.defaults)
         self.phase = phase
         if phase is Phase.CLOSED:
             self._over()
@@ -377,9 +377,9 @@ class WebSocketSession:
 
     def _answer(self, status: int, text: str) -> bytes:
         self.status = status
-        self.headers = []
+        self.response_headers = []
         self._over()
-        return plain_response(status, text, self._defaults)
+        return plain_response(status, text, self.defaults)
 
     def _over(self) -> None:
         """A response other than 101 is complete."""

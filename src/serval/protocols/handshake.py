@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from serval.errors import AppError, PeerError
 from serval.protocols.events import Headers, RequestReceived
 from serval.protocols.response import (
-    ResponseDefaults,
+    HeadEnds,
     field_line,
     field_name,
     plain_response,
@@ -101,7 +101,7 @@ def read_offer(request: RequestReceived) -> Offer:
     )
 
 
-def refusal(error: PeerError, defaults: ResponseDefaults) -> bytes:
+def refusal(error: PeerError, defaults: HeadEnds) -> bytes:
     """The response to an upgrade request that `read_offer` refused."""
     further = _FURTHER.get(error.status, b"")
     return plain_response(error.status, HTTPStatus(error.status).phrase, defaults, further)
@@ -193,7 +193,7 @@ def accept_response(
     subprotocol: str | None,
     extension: bytes,
     headers: Iterable[tuple[bytes, bytes]],
-    default_lines: bytes,
+    end: bytes,
 ) -> bytes:
     """The 101 response that completes the handshake.
 
@@ -202,7 +202,7 @@ def accept_response(
         subprotocol: The one chosen, or None.
         extension: The value of Sec-WebSocket-Extensions, empty for none.
         headers: The application's fields.
-        default_lines: The fields that every response carries, as lines.
+        end: Of the head: the fields that every response carries, and the empty line.
 
     Raises:
         AppError: The subprotocol was not offered, or a field is malformed or not the application's
@@ -221,10 +221,9 @@ def accept_response(
         lines.append(b"sec-websocket-protocol: %b\r\n" % subprotocol.encode("ascii"))
     if extension:
         lines.append(b"sec-websocket-extensions: %b\r\n" % extension)
-    lines.append(default_lines)
     for name, value in headers:
         if field_name(name) in _SERVERS_OWN:
             raise AppError(f"header {name!r} is the server's to send in websocket.accept")
         lines.append(field_line(name, value))
-    lines.append(b"\r\n")
+    lines.append(end)
     return b"".join(lines)

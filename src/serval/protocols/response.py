@@ -377,15 +377,13 @@ class TimelyEnds:
         return self._defaults.ends
 
 
-def plain_response(
-    status: int, text: str, defaults: ResponseDefaults, further: bytes = b""
-) -> bytes:
+def plain_response(status: int, text: str, defaults: HeadEnds, further: bytes = b"") -> bytes:
     """A whole response of our own, after which the connection closes.
 
     Args:
         status: The response status.
         text: The body; it must hold nothing that the client sent.
-        defaults: The fields that every response carries.
+        defaults: Where the end of the head is from.
         further: More field lines, complete with their CR LF.
     """
     body = text.encode() + b"\n"
@@ -394,9 +392,8 @@ def plain_response(
             status_line(status),
             b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body),
             further,
-            defaults.lines(),
             CLOSE,
-            b"\r\n",
+            defaults.ends[0],
             body,
         )
     )

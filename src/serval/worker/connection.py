@@ -371,7 +371,7 @@ class HttpConnection(RequestRunner):
             if self.exchange is exchange:
                 self._conclude(exchange, error.reason)
         elif self.state is _OPEN:
-            self.queue(plain_response(error.status, text, self.service.defaults))
+            self.queue(plain_response(error.status, text, self.service.timely_ends))
             self.service.journal.refusal_sent(
                 self.client, self.scheme, error, len(text) + len("\n")
             )

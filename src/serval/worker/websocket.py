@@ -124,7 +124,9 @@ class WebSocketConnection(WebSocketWire):
             self._refused = error
             offer = NO_OFFER
         scope["subprotocols"] = offer.subprotocols
-        session = WebSocketSession(offer, session_limits(service.config), service.defaults)
+        session = WebSocketSession(offer, session_limits(service.config), service.timely_ends)
+        if service.request_ids is not None:
+            session.defaults = service.request_ids.head_ends(session, session.defaults, scope)
         super().__init__(session, service, scope["path"])
         self.closed: asyncio.Future[None] = service.loop.create_future()
         self.client: Address | None = scope.get("client")
@@ -256,7 +258,7 @@ class WebSocketConnection(WebSocketWire):
                 sent_bytes=self._sent_bytes,
                 received_bytes=self._received_bytes,
                 seconds=seconds,
-                headers=session.headers,
+                headers=session.response_headers,
                 cause=session.cause,
             )
         if service.journal.lifecycle is None:

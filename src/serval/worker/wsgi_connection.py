@@ -240,7 +240,7 @@ class WsgiConnection(PooledConnection):
         text = "504 Gateway Timeout: the application took too long"
         exchange.status, exchange.sent_bytes = 504, len(text) + len("\n")
         with suppress(OSError):
-            self._sock.send(plain_response(504, text, service.defaults))
+            self._sock.send(plain_response(504, text, exchange.defaults))
         self.unblock()
         service.stats.requests += 1
         service.journal.count_refusal("request-timeout")
