@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.servers import ROOT, Certificate, Server, cache_folder, environment
 
 INSTALL_SECONDS = 600
+TOOLS = {"wrk": "wrk", "h2load": "nghttp2-client"}
 VERSIONS = """
 import importlib.metadata as m, json, platform, sys
 from serval.version import __version__
@@ -97,8 +98,9 @@ def require_tools() -> None:
     """End with a sentence where a program that the run needs is missing."""
     if not sys.platform.startswith("linux"):
         sys.exit("error: the benchmarks read /proc and pin cores: they run on Linux alone")
-    if shutil.which("wrk") is None:
-        sys.exit("error: wrk is not installed (Debian, Ubuntu: apt-get install wrk)")
+    for program, package in TOOLS.items():
+        if shutil.which(program) is None:
+            sys.exit(f"error: no {program} (Debian, Ubuntu: apt-get install {package})")
 
 
 def certificate(folder: Path) -> Certificate | None:

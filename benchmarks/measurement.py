@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import wrk
+from benchmarks import h2load, wrk
 from benchmarks.client import Load
 from benchmarks.processes import cost, pinned
 from benchmarks.servers import ROOT, Certificate, Running, Server, running
@@ -110,7 +110,8 @@ def under_load(
 def loading(bench: Bench, work: Work, address: tuple[str, int]) -> Iterator[Callable[[], Load]]:
     """Get ready to load the server; what is yielded does it."""
     if not work.conversation:
-        yield lambda: wrk.run(work, address, bench.seconds, bench.folder)
+        load_by = h2load.run if work.rate else wrk.run
+        yield lambda: load_by(work, address, bench.seconds, bench.folder)
         return
     host, port = address
     command = [sys.executable, "-m", "benchmarks.client", host, str(port), work.conversation]

@@ -83,16 +83,30 @@ def line(row: Row, best: Row | None) -> str:
 
 
 def goals(work: Work, found: Sequence[Row]) -> list[str]:
-    """How far our cost is from what we want of it, peer by peer."""
+    """How far our cost is from what we want of it, peer by peer; at an equal load, our latency."""
     costs = {row.server: row.least_us for row in found if row.least_us}
     if OURS not in costs:
         return []
+    if work.rate:
+        return latency_goal(found)
     return [
         f"  goal: {goal:.2f} of {peer}, reached: {reached:.2f}"
         + ("" if reached <= goal else "  MISSED")
         for peer, goal in work.goals.items()
         if peer in costs and (reached := costs[OURS] / costs[peer])
     ]
+
+
+def latency_goal(found: Sequence[Row]) -> list[str]:
+    """How our 99th percentile stands beside the best peer's."""
+    latencies = {row.server: row.p99_us for row in found if row.p99_us}
+    ours = latencies.pop(OURS)
+    if not latencies:
+        return []
+    best = min(latencies, key=latencies.__getitem__)
+    reached = ours / latencies[best]
+    missed = "" if reached <= 1 else "  MISSED"
+    return [f"  goal: p99 no worse than the best peer's, {best}'s, reached: {reached:.2f}{missed}"]
 
 
 def table(work: Work, measurements: Sequence[Measurement]) -> str:

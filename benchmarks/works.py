@@ -33,9 +33,11 @@ class Work:
     Attributes:
         goals: Our cost divided by that peer's that we want at most, by the peer's name.
         unit: What one unit of the cost is, in the singular.
-        conversation: The name of a conversation of `benchmarks.client`; empty where wrk makes
-            the load from the attributes below.
+        conversation: The name of a conversation of `benchmarks.client`; empty where wrk or h2load
+            makes the load from the attributes below.
         pipelined_count: Requests that wrk sends at once on a connection.
+        rate: Requests in a second, by h2load, whatever the answers take; 0: each connection asks
+            again once it is answered. What counts then is the 99th percentile of the latency.
         threads: The application is called by so many threads, over WSGI; 0: ASGI, on a loop.
         varied: Every request has a query string and an identifier of its own, so that nothing
             remembered of an earlier one helps.
@@ -55,6 +57,7 @@ class Work:
     body: bytes = b""
     answer: bytes = HELLO
     pipelined_count: int = 1
+    rate: int = 0
     varied: bool = False
     threads: int = 0
 
@@ -73,6 +76,13 @@ def _goals(uvicorn: float, granian: float) -> Mapping[str, float]:
 
 WORKS: Final = (
     Work(name="hello", title="hello, 64 kept-alive connections", goals=_goals(0.40, 0.70)),
+    Work(
+        name="steady",
+        title="hello, 5,000 requests in a second for every server",
+        goals={},
+        connections=100,
+        rate=5000,
+    ),
     Work(
         name="browser",
         title="hello with a browser's 13 headers",
