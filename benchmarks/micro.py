@@ -26,7 +26,8 @@ from serval.protocols.events import RequestReceived
 from serval.protocols.frames import MessageLimits, unmask
 from serval.protocols.http1 import H1Protocol
 from serval.protocols.messages import MessageStream
-from serval.protocols.response import ResponseDefaults, response_head
+from serval.protocols.response import response_head
+from serval.protocols.response_defaults import ResponseDefaults
 
 HEADER_COUNTS: Final = (1, 4, 13, 30, 60)
 UNIQUE_COUNT: Final = 4096  # more than any memory of ours holds, so that each call is a new one

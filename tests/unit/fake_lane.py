@@ -6,7 +6,7 @@ from typing import Any
 from serval.asgi.exchange import Exchange
 from serval.asgi.lane import OpenFile
 from serval.protocols.events import Headers, RequestReceived
-from serval.protocols.response import ResponseDefaults
+from serval.protocols.response_defaults import ResponseDefaults
 
 END = b"server: serval\r\n\r\n"
 

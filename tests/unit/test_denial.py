@@ -4,7 +4,7 @@ import pytest
 
 from serval.asgi.denial import Denial
 from serval.errors import AppError
-from serval.protocols.response import ResponseDefaults
+from serval.protocols.response_defaults import ResponseDefaults
 
 DEFAULTS = ResponseDefaults(lambda: 0.0, date=False)
 

@@ -11,7 +11,7 @@ from serval.protocols.handshake import (
     read_offer,
     refusal,
 )
-from serval.protocols.response import ResponseDefaults
+from serval.protocols.response_defaults import ResponseDefaults
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455 section 1.3
 DEFAULTS = ResponseDefaults(lambda: 0.0, date=False)

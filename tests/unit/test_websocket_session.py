@@ -10,7 +10,7 @@ from serval.asgi.websocket_messages import Line, Phase
 from serval.errors import AppError, ClientDisconnected, PeerError
 from serval.protocols.frames import MessageLimits
 from serval.protocols.handshake import ExtensionOffer, Offer
-from serval.protocols.response import ResponseDefaults
+from serval.protocols.response_defaults import ResponseDefaults
 
 DEFAULTS = ResponseDefaults(lambda: 0.0, date=False, server=False)
 OFFER = Offer(

@@ -13,7 +13,7 @@ from serval.asgi.websocket_limits import SessionLimits
 from serval.errors import AppError, ClientDisconnected
 from serval.protocols.frames import MessageLimits
 from serval.protocols.handshake import Offer
-from serval.protocols.response import ResponseDefaults
+from serval.protocols.response_defaults import ResponseDefaults
 
 OFFER = Offer(accept=b"token", subprotocols=["chat"], extensions=[])
 LIMITS = SessionLimits(

@@ -10,9 +10,9 @@ from serval.protocols.response import (
     CHUNKED,
     CLOSE,
     LAST_CHUNK,
-    HeadEnds,
     response_head,
 )
+from serval.protocols.response_defaults import HeadEnds
 
 
 class Denial:

@@ -28,12 +28,12 @@ from serval.protocols.response import (
     CLOSE,
     KEEP_ALIVE,
     LAST_CHUNK,
-    HeadEnds,
     ResponseHead,
     early_hints,
     response_head,
     trailer_section,
 )
+from serval.protocols.response_defaults import HeadEnds
 from serval.protocols.response_framing import Framing, frame
 
 # What may be left of a request body for the connection to be kept: less is read and dropped.

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from serval.asgi.proxy import Amend
 from serval.asgi.types import Address, Scope
-from serval.protocols.response import HeadEnds
+from serval.protocols.response_defaults import HeadEnds
 
 # What other servers and load balancers make ids of; nothing that a log or a header has to escape.
 _ID: Final = re.compile(rb"[A-Za-z0-9._~:;,+/=@|-]{1,128}")

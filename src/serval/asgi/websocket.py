@@ -33,7 +33,7 @@ from serval.protocols.frames import (
 )
 from serval.protocols.handshake import Offer, accept_response, refusal
 from serval.protocols.messages import MessageStream
-from serval.protocols.response import HeadEnds, plain_response
+from serval.protocols.response_defaults import HeadEnds, plain_response
 
 # The attributes of an Enum class cost three times a global; these are looked at for each message.
 OPEN: Final = Phase.OPEN

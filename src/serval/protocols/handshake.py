@@ -15,12 +15,8 @@ from typing import Final, NamedTuple
 
 from serval.errors import AppError, PeerError
 from serval.protocols.events import Headers, RequestReceived
-from serval.protocols.response import (
-    HeadEnds,
-    field_line,
-    field_name,
-    plain_response,
-)
+from serval.protocols.response import field_line, field_name
+from serval.protocols.response_defaults import HeadEnds, plain_response
 from serval.tokens import TOKEN_BYTES, TOKEN_IN_BYTES
 
 VERSION: Final = b"13"

@@ -1,14 +1,13 @@
-"""Response heads as bytes: status lines, validated field lines, the fields that we add.  Pure.
+"""Response heads as bytes, as the application gives them: status lines, validated fields.  Pure.
 
 Called by `asgi/exchange.py` and `wsgi.py`; which body framing applies is decided there.
 """
 
-from collections.abc import Callable, Iterable
-from email.utils import formatdate
+from collections.abc import Iterable
 from http import HTTPStatus
 from itertools import compress
 from operator import itemgetter
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from serval.errors import AppError
 from serval.tokens import TOKEN_BYTES
@@ -95,9 +94,9 @@ class _Lines(dict[Pair, bytes]):
 
     def __missing__(self, pair: Pair) -> bytes:
         name, value = pair
-        is_ours = field_name(name) in _SERVERS_OWN
+        lower = field_name(name)
         line = field_line(name, value)
-        if is_ours:
+        if lower in _SERVERS_OWN:
             line = b""
         if len(line) <= _LINE_BYTES:
             if len(self) >= _LINES_COUNT:
@@ -301,99 +300,3 @@ def early_hints(links: Iterable[bytes]) -> bytes:
     """
     lines = b"".join(field_line(b"link", link) for link in links)
     return b"HTTP/1.1 103 Early Hints\r\n" + lines + b"\r\n"
-
-
-class ResponseDefaults:
-    """The fields that the server adds to every response: Date, Server and configured ones.
-
-    Attributes:
-        ends: The ends of heads, empty line included, as of the last call of `lines`: for the
-            responses whose application sent none, the first, the second or both of Date and Server.
-
-    Args:
-        clock: Gives the time in Unix seconds; asked once per response.
-        server: Whether `Server: serval` is sent.
-        date: Whether `Date` is sent (RFC 9110 section 6.6.1 wants it where there is a clock).
-        headers: Further fields for every response.
-    """
-
-    __slots__ = ("_clock", "_date", "_further", "_lines", "_second", "_server", "ends")
-
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        *,
-        server: bool = True,
-        date: bool = True,
-        headers: Iterable[tuple[bytes, bytes]] = (),
-    ) -> None:
-        self._clock = clock
-        self._date = date
-        self._server = b"server: serval\r\n" if server else b""
-        self._further = b"".join(
-            field_line(name, value) for name, value in headers if field_name(name)
-        )
-        self._second = -1
-        self._lines: tuple[bytes, ...] = ()
-        self.ends: tuple[bytes, ...] = ()
-        self.lines()
-
-    def lines(self, own: int = 0) -> bytes:
-        """The lines for a response whose application sent the fields marked in `own`."""
-        second = int(self._clock())
-        if second != self._second:
-            self._second = second
-            date = b"date: %b\r\n" % formatdate(second, usegmt=True).encode() if self._date else b""
-            self._lines = (
-                date + self._server + self._further,
-                self._server + self._further,
-                date + self._further,
-                self._further,
-            )
-            self.ends = tuple(lines + b"\r\n" for lines in self._lines)
-        return self._lines[own]
-
-
-class HeadEnds(Protocol):
-    """Where a response gets the end of its head."""
-
-    @property
-    def ends(self) -> tuple[bytes, ...]:
-        """As `ResponseDefaults.ends`."""
-
-
-class TimelyEnds:
-    """Those of `defaults` as of the moment that they are asked for."""
-
-    __slots__ = ("_defaults",)
-
-    def __init__(self, defaults: ResponseDefaults) -> None:
-        self._defaults = defaults
-
-    @property
-    def ends(self) -> tuple[bytes, ...]:
-        """As `ResponseDefaults.ends`."""
-        self._defaults.lines()
-        return self._defaults.ends
-
-
-def plain_response(status: int, text: str, defaults: HeadEnds, further: bytes = b"") -> bytes:
-    """A whole response of our own, after which the connection closes.
-
-    Args:
-        status: The response status.
-        text: The body; it must hold nothing that the client sent.
-        defaults: Where the end of the head is from.
-        further: More field lines, complete with their CR LF.
-    """
-    body = text.encode() + b"\n"
-    return b"".join(
-        (
-            status_line(status),
-            b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body),
-            further,
-            CLOSE,
-            defaults.ends[0],
-            body,
-        )
-    )

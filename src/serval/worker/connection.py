@@ -15,7 +15,7 @@ from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
 from serval.protocols.events import BodyReceived, RequestEnded, RequestReceived
 from serval.protocols.http1 import H1Protocol
-from serval.protocols.response import plain_response
+from serval.protocols.response_defaults import plain_response
 from serval.worker.deadlines import Wait
 from serval.worker.request_runner import RequestRunner
 from serval.worker.service import Service

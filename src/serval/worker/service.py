@@ -22,7 +22,7 @@ from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
 from serval.lifecycle import Lane, LifecycleCollector
 from serval.protocols.body_limits import BodyLimits
-from serval.protocols.response import ResponseDefaults, TimelyEnds
+from serval.protocols.response_defaults import ResponseDefaults, TimelyEnds
 from serval.protocols.sections import HeadLimits
 from serval.worker.deadlines import Deadlines, Wait
 from serval.worker.eager import TaskStarter

@@ -25,7 +25,7 @@ from serval.asgi.types import Address, Scope
 from serval.errors import ClientDisconnected, PeerError
 from serval.escaping import request_text
 from serval.protocols.events import BodyReceived, RequestReceived
-from serval.protocols.response import plain_response
+from serval.protocols.response_defaults import plain_response
 from serval.worker.connection import BODY_BUFFER_BYTES, BODY_PROGRESS_BYTES
 from serval.worker.deadlines import Wait
 from serval.worker.overdue import Overdue
