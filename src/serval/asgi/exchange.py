@@ -11,7 +11,13 @@ from serval.asgi.disconnects import only_disconnects
 from serval.asgi.extensions import EXTENSIONS, is_extension, take_extension
 from serval.asgi.file_body import FilePart
 from serval.asgi.http_messages import (
+    BROKEN,
+    DONE,
+    HEAD_HELD,
+    LOST,
     NOT_BEGUN,
+    STREAMING,
+    WAITING,
     WHEN_OVER,
     Ending,
     Phase,
@@ -20,7 +26,7 @@ from serval.asgi.http_messages import (
     unknown,
 )
 from serval.asgi.lane import NO_LANE, Lane
-from serval.asgi.request_side import Input, Peer, RequestSide
+from serval.asgi.request_side import ARRIVING, Peer, RequestSide
 from serval.asgi.types import Message
 from serval.errors import AppError, ClientDisconnected
 from serval.protocols.events import RequestReceived
@@ -38,15 +44,7 @@ from serval.protocols.response_framing import Framing, frame
 
 # What may be left of a request body for the connection to be kept: less is read and dropped.
 DISCARD_BYTES: Final = 65_536
-
-
-# Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
-_WAITING: Final = Phase.WAITING
-_HEAD_HELD: Final = Phase.HEAD_HELD
-_STREAMING: Final = Phase.STREAMING
-_DONE: Final = Phase.DONE
-_LOST: Final = Phase.LOST
-_ARRIVING: Final = Input.ARRIVING
+# Read on every request, as the constants of the phases are.
 _LENGTH: Final = Framing.LENGTH
 
 _NO_HEAD: Final = ResponseHead(b"", False, -1, None, False, 0)
@@ -128,7 +126,7 @@ class Exchange(RequestSide):
     # Messages of the application.
 
     def _start(self, message: Message) -> None:
-        if self.phase is not _WAITING:
+        if self.phase is not WAITING:
             self._refuse_unless_over(message)
             return
         try:
@@ -144,7 +142,7 @@ class Exchange(RequestSide):
         if "trailers" in message and message["trailers"]:  # noqa: RUF019
             self._trailers = []
             self._plain = False
-        self.phase = _HEAD_HELD
+        self.phase = HEAD_HELD
 
     def _body(self, message: Message) -> None:
         # Subscripts, not `get`: a third of its time, and most messages have both keys.
@@ -152,13 +150,13 @@ class Exchange(RequestSide):
         more = message["more_body"] if "more_body" in message else False  # noqa: SIM401
         if type(body) is not bytes:
             body = as_bytes(body)
-        if self.phase is _HEAD_HELD:
+        if self.phase is HEAD_HELD:
             head = self._head
             lane = self._lane
             if self._plain and not more and head.plain_bytes == len(body):
                 # The plain case: the whole response at once, in one buffer.
                 self.sent_bytes = len(body)
-                self.phase = _DONE
+                self.phase = DONE
                 end = self.defaults.ends[head.own]
                 if lane.keep_alive and self.keep_alive:
                     lane.queue(head.start + end + body)
@@ -169,10 +167,10 @@ class Exchange(RequestSide):
                     lane.response_done()
                 return
             self._lane.queue(self._framed_head(head, len(body), more))
-            self.phase = _STREAMING
+            self.phase = STREAMING
             if more and not body:
                 self._lane.write(b"")
-        elif self.phase is not _STREAMING:
+        elif self.phase is not STREAMING:
             self._refuse_unless_over(message)
             return
         self._body_part(body, more)
@@ -193,7 +191,7 @@ class Exchange(RequestSide):
             or not self._lane.keep_alive
             or self.framing is Framing.CLOSE
             or self.status < 200
-            or (self.input is Input.ARRIVING and not self._rest_is_small())
+            or (self.input is ARRIVING and not self._rest_is_small())
         ):
             self.keep_alive = False
         if not self.keep_alive:
@@ -234,7 +232,7 @@ class Exchange(RequestSide):
         self._lane.write(body)
 
     def _body_complete(self) -> None:
-        if self.phase is _LOST:  # found out in writing the last of it
+        if self.phase is LOST:  # found out in writing the last of it
             return
         if self.framing is Framing.LENGTH and self._left_bytes:
             missing = self._left_bytes
@@ -273,7 +271,7 @@ class Exchange(RequestSide):
 
     def takes_file(self, message: Message, part: FilePart) -> bool:
         """Whether a file may come now; an error where nothing may."""
-        if self.phase is not _HEAD_HELD and (self.phase is not _STREAMING or part.is_whole):
+        if self.phase is not HEAD_HELD and (self.phase is not STREAMING or part.is_whole):
             self._refuse_unless_over(message)
             return False
         is_head = self.request.method == b"HEAD"
@@ -286,7 +284,7 @@ class Exchange(RequestSide):
 
     def file_begins(self, size: int, part: FilePart) -> int:
         """Send what stands before a file; how much of it the framing has room for."""
-        if self.phase is _HEAD_HELD:
+        if self.phase is HEAD_HELD:
             length = self._head.content_length
             if length is not None and length > size and not part.more:
                 raise AppError(f"the file is shorter than its content-length, {length}: {size}")
@@ -316,29 +314,29 @@ class Exchange(RequestSide):
             raise AppError(f"the file became shorter while it was sent: {missing} bytes missing")
         if self.framing is Framing.CHUNKED and size:
             self._lane.queue(b"\r\n")
-        self.phase = _STREAMING
+        self.phase = STREAMING
         if part.more:
             self._lane.flush()
         else:
             self._body_complete()
 
     def _finish(self) -> None:
-        self.phase = _DONE
+        self.phase = DONE
         if self.framing is Framing.CLOSE:
             self.keep_alive = False
         if not self._lane.corked:
             self._lane.response_done()
 
     def _break(self) -> None:
-        self.phase = Phase.BROKEN
+        self.phase = BROKEN
         self.keep_alive = False
         self._lane.break_off()
 
     def _refuse_unless_over(self, message: Message) -> None:
         """Refuse a message that is out of turn; after the end of the response it is nothing."""
-        if self.phase is _DONE:
+        if self.phase is DONE:
             return
-        if self.phase is _LOST:
+        if self.phase is LOST:
             self._told = True
             raise ClientDisconnected("the client has closed the connection")
         raise out_of_turn(message, self.phase)
@@ -347,7 +345,7 @@ class Exchange(RequestSide):
 
     def app_ended(self, error: BaseException | None) -> Ending:
         """The application has returned, or raised `error`: end the response if it did not."""
-        excused = self._refused or (self._told and self.phase is not _DONE)
+        excused = self._refused or (self._told and self.phase is not DONE)
         if error is not None and self._told and only_disconnects(error):
             error = None
         if self._is_over:
@@ -364,7 +362,7 @@ class Exchange(RequestSide):
         if excused:
             return Ending("" if error is None else "app raised once it was told to end", True)
         verb = "returned" if error is None else "raised"
-        where = "in mid-response" if self.phase is Phase.BROKEN else "without a response"
+        where = "in mid-response" if self.phase is BROKEN else "without a response"
         return Ending(f"app {verb} {where}", False)
 
     def part(self) -> None:
@@ -381,7 +379,7 @@ class Exchange(RequestSide):
         self._told = self._refused = True
 
     def _give_up(self) -> None:
-        self.phase = _LOST
+        self.phase = LOST
         self.keep_alive = False
         self._lane.break_off()
 
@@ -391,7 +389,7 @@ class Exchange(RequestSide):
         self.status = status
         self.response_headers = ()
         self._head = response_head(status, ((b"content-type", b"text/plain; charset=utf-8"),))
-        self.phase = Phase.HEAD_HELD
+        self.phase = HEAD_HELD
         self._body({"body": text.encode()})
 
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final
 
 from serval.asgi.exchange import DISCARD_BYTES, Exchange
-from serval.asgi.request_side import Input
+from serval.asgi.request_side import ARRIVING
 from serval.asgi.scope import http_scope, websocket_scope
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
@@ -33,7 +33,6 @@ BODY_PROGRESS_BYTES: Final = 7_200
 # Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
 _OPEN: Final = State.OPEN
 _IDLE: Final = State.IDLE
-_ARRIVING: Final = Input.ARRIVING
 _KEEP_ALIVE: Final = Wait.KEEP_ALIVE
 
 
@@ -77,7 +76,7 @@ class HttpConnection(RequestRunner):
         """Bytes came from the peer."""
         if self.state is _IDLE:
             self._leave_idle(data)
-        elif self.exchange is None or self.exchange.input is _ARRIVING:
+        elif self.exchange is None or self.exchange.input is ARRIVING:
             self.advance(data)
         else:
             self.parser.receive_data(data)
@@ -122,7 +121,7 @@ class HttpConnection(RequestRunner):
 
     def peer_shut(self) -> None:
         """The peer will send no more than what lies unread, since reading is paused."""
-        if self.exchange is not None and self.exchange.input is not _ARRIVING:
+        if self.exchange is not None and self.exchange.input is not ARRIVING:
             self._note_leaving(self.exchange)
 
     def advance(self, data: bytes = b"") -> None:
@@ -171,7 +170,7 @@ class HttpConnection(RequestRunner):
                     self.state is not _OPEN and self.state is not State.DISCARDING
                 ):
                     return True
-            elif self.exchange.input is not _ARRIVING:
+            elif self.exchange.input is not ARRIVING:
                 return True
         return False
 
@@ -240,7 +239,7 @@ class HttpConnection(RequestRunner):
             self.advance()
 
     def _settle_body(self, exchange: Exchange) -> None:
-        if self._reading and exchange.input is _ARRIVING:
+        if self._reading and exchange.input is ARRIVING:
             if self._wait is not Wait.BODY or self._progress_bytes >= BODY_PROGRESS_BYTES:
                 self._progress_bytes = 0
                 self._wait_for(Wait.BODY)
@@ -280,7 +279,7 @@ class HttpConnection(RequestRunner):
     def body_wanted(self) -> None:
         """The application took the body bytes that were held for it."""
         exchange = self.exchange
-        if not self._reading and exchange is not None and exchange.input is _ARRIVING:
+        if not self._reading and exchange is not None and exchange.input is ARRIVING:
             self._resume_reading()
             self._settle_body(exchange)
 
@@ -310,7 +309,7 @@ class HttpConnection(RequestRunner):
             service.journal.request_finished(self, exchange, self._scope, self._started_at, cause)
         if self._input_changed is not None:
             self._wake_receivers()
-        if exchange.keep_alive and self.keep_alive and exchange.input is not _ARRIVING:
+        if exchange.keep_alive and self.keep_alive and exchange.input is not ARRIVING:
             self.parser.start_next_cycle()
         else:
             self._end_or_discard(exchange)
@@ -320,7 +319,7 @@ class HttpConnection(RequestRunner):
         if exchange.keep_alive and self.keep_alive:
             self.state = State.DISCARDING
             self._discarded_bytes = 0
-        elif exchange.input is _ARRIVING or self.parser.has_trailing_data:
+        elif exchange.input is ARRIVING or self.parser.has_trailing_data:
             self._linger()
         else:
             self.state = State.CLOSING

@@ -8,11 +8,10 @@ import logging
 from abc import abstractmethod
 from http import HTTPStatus
 from time import monotonic
-from typing import Final
 
 from serval.asgi.exchange import Exchange
-from serval.asgi.http_messages import Phase
-from serval.asgi.request_side import Input
+from serval.asgi.http_messages import DONE
+from serval.asgi.request_side import ARRIVING
 from serval.asgi.types import Address, Scope
 from serval.escaping import request_extras, request_text
 from serval.protocols.events import RequestReceived
@@ -21,9 +20,6 @@ from serval.worker.service import Service
 from serval.worker.wire import State, Wire
 
 logger = logging.getLogger("serval.error")
-
-# Read on every request: a global is cheaper than a member of an enum (CPython 3.11: by 40 ns).
-_DONE: Final = Phase.DONE
 
 
 class RequestRunner(Wire):
@@ -111,7 +107,7 @@ class RequestRunner(Wire):
                 exchange.peer_left()
         task = service.start(self._run(exchange, scope), service.context.copy())
         if self.exchange is exchange:
-            if exchange.phase is _DONE:
+            if exchange.phase is DONE:
                 self._conclude(exchange)
             else:
                 self.task = task
@@ -133,7 +129,7 @@ class RequestRunner(Wire):
             # Not kept beyond this clause: its traceback holds what the application was doing.
             self._app_ended(exchange, scope, error)
         else:
-            if exchange.phase is not _DONE:
+            if exchange.phase is not DONE:
                 self._app_ended(exchange, scope, None)
 
     def _app_ended(self, exchange: Exchange, scope: Scope, error: BaseException | None) -> None:
@@ -209,7 +205,7 @@ class RequestRunner(Wire):
         policy = self.service.config.half_close
         if policy == "close":
             self.peer_lost()
-        elif policy == "disconnect" or exchange.input is Input.ARRIVING:
+        elif policy == "disconnect" or exchange.input is ARRIVING:
             exchange.peer_left()
             self._wake_receivers()
             self._cancel_later(exchange)
