@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from stub_connection import CLOSE, UNBOUNDED, App, Peer, World, get, ok, post, world_of
 
-from serval.asgi.exchange import DISCARD_BYTES
+from serval.asgi.response_side import DISCARD_BYTES
 from serval.asgi.types import Receive, Scope, Send
 from serval.worker.connection import BODY_BUFFER_BYTES, BODY_PROGRESS_BYTES, PIPELINE_COUNT
 from serval.worker.deadlines import Wait

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from fake_lane import Call, World, upload
 
-from serval.asgi.exchange import DISCARD_BYTES
 from serval.asgi.http_messages import Phase
+from serval.asgi.response_side import DISCARD_BYTES
 from serval.errors import AppError, ClientDisconnected
 from serval.protocols.response_framing import Framing
 

@@ -8,8 +8,9 @@ from abc import abstractmethod
 from http import HTTPStatus
 from typing import Final
 
-from serval.asgi.exchange import DISCARD_BYTES, Exchange
+from serval.asgi.exchange import Exchange
 from serval.asgi.request_side import ARRIVING
+from serval.asgi.response_side import DISCARD_BYTES
 from serval.asgi.scope import http_scope, websocket_scope
 from serval.asgi.types import Address, Scope
 from serval.errors import PeerError
