@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -124,6 +125,33 @@ def test_requests_are_counted_timed_and_measured(server: Server) -> None:
     assert counter(text, 'serval_requests_refused_total{reason="missing-host",status="400"}') == 1
     server.once(lambda _: counter(server.probe("/metrics")[1], "serval_loop_lag_seconds_count") > 0)
     assert all(worker["rss_bytes"] > 5_000_000 for worker in report["workers"])
+
+
+def pool_of(report: StatusReport) -> tuple[int, int]:
+    """Threads of AnyIO's pool in the only worker, and calls that have one or wait for one."""
+    (worker,) = report["workers"]
+    calls = worker["pool_threads_busy"] + worker["pool_calls_waiting"]
+    return worker["pool_threads_limit"], calls
+
+
+@pytest.mark.parametrize(("threads", "loops"), [(0, 1), (2, 4)])
+def test_the_threads_of_anyio_are_shown_of_all_loops(
+    tmp_path: Path, threads: int, loops: int
+) -> None:
+    """`--threads 2` has three threads, one of them in reserve, and the main one."""
+    options = ("--threads", str(threads), "--anyio-tokens", "2")
+
+    with (
+        serving(tmp_path, *options, target="process.anyio_app:app", workers=1) as server,
+        ThreadPoolExecutor(3) as clients,
+    ):
+        held = [clients.submit(server.get, "/hold") for _ in range(3)]
+        assert server.once(lambda found: pool_of(found) == (2 * loops, 3))
+        server.get("/let-go")
+        for one in held:
+            one.result()
+
+        assert server.once(lambda found: pool_of(found) == (2 * loops, 0))
 
 
 def test_no_counter_falls_when_a_worker_is_killed(server: Server) -> None:

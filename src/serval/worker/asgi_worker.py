@@ -108,6 +108,10 @@ class AsgiPool(LoopPool):
         """The threads' seats."""
         return [thread.seat for thread in self.crew if isinstance(thread, AsgiThread)]
 
+    def loops(self) -> list[asyncio.AbstractEventLoop]:
+        """The loops on which threads run the application."""
+        return [thread.seat.loop for thread in self._loops]
+
     def _services(self) -> list[Service]:
         return [*super()._services(), self.home.service]
 

@@ -73,7 +73,7 @@ class Pulse:
         self._slot = slot
         self._retire = retire
         config = service.config
-        self._pool = PoolWatch()
+        self._pool = PoolWatch(service.other_loops)
         self._period = beat_seconds(config)
         self._retirement = Retirement(
             retirement_limits(config),
@@ -133,7 +133,7 @@ class Pulse:
     def _sleep_seconds(self, now: float) -> float:
         period = self._period
         service = self._service
-        if self._pool.is_there and (service.tasks or not service.date_is_stale):
+        if self._pool.is_there and (service.tally.in_flight or not service.date_is_stale):
             period = min(period, POOL_LOOK_SECONDS)
         return max(min(period, self._retirement.due_at - now), 0.0)
 

@@ -78,6 +78,7 @@ class Service:
         connection_ended: Called when a connection is gone, where a limit counts them.
         watch: Called once in each second in which something happens, for a watchdog.
         request_ids: Tells clients the ids of their requests; None where nobody does.
+        other_loops: The loops of siblings that run the application on one of their own.
         speaks_websocket: Whether an upgrade to WebSocket is taken up.
     """
 
@@ -104,6 +105,7 @@ class Service:
         "lifespan_state",
         "loop",
         "observed",
+        "other_loops",
         "proxies",
         "request_ids",
         "speaks_websocket",
@@ -141,6 +143,7 @@ class Service:
         self.farewell = Draining()
         self.last_request_seconds = 0.0
         self.speaks_websocket = True
+        self.other_loops: Callable[[], list[asyncio.AbstractEventLoop]] = list
         proxies = Proxies(_proxy_rules(config))
         self.proxies: Amends = proxies
         self.request_ids: RequestIds | None = None
@@ -189,13 +192,20 @@ class Service:
 
     # Several threads.
 
-    def share(self, sweeper: SharedSweeper, further: Callable[[], Counts]) -> None:
+    def share(
+        self,
+        sweeper: SharedSweeper,
+        further: Callable[[], Counts],
+        loops: Callable[[], list[asyncio.AbstractEventLoop]],
+    ) -> None:
         """Become a service that others are siblings of, before there is any connection.
 
         Args:
             sweeper: Takes the place of ours; any thread may start and stop waits.
             further: What the siblings have counted.
+            loops: The loops on which they run the application.
         """
+        self.other_loops = loops
         self.sweeper = sweeper
         self.idle = sweeper.deadlines[Wait.KEEP_ALIVE]
         self.tally.share(further)

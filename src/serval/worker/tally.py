@@ -118,6 +118,12 @@ class Tally:
             count += further.connections - further.websockets
         return count
 
+    @property
+    def in_flight(self) -> int:
+        """Requests of all threads that run."""
+        further = 0 if self._further is None else self._further().in_flight
+        return len(self._tasks) + further
+
     def publish(self) -> None:
         """Show the counters to the supervisor."""
         slot = self.slot

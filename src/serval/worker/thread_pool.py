@@ -151,7 +151,7 @@ class ThreadPool:
         self._retired: list[Service] = []
         waits = {wait: queue.seconds for wait, queue in front.sweeper.deadlines.queues.items()}
         self._sweeper = SharedSweeper(SharedDeadlines(waits), front.loop)
-        front.share(self._sweeper, self._count)
+        front.share(self._sweeper, self._count, self.loops)
         self.desk = PoolSeat(self, self.sibling(front.loop))
 
     # The threads.
@@ -188,6 +188,10 @@ class ThreadPool:
     def _services(self) -> list[Service]:
         """Every service whose counters count, but the front's."""
         return [self.desk.service, *self._retired, *(thread.service for thread in self.crew)]
+
+    def loops(self) -> list[asyncio.AbstractEventLoop]:
+        """The loops on which threads run the application."""
+        return []
 
     def sibling(self, loop: asyncio.AbstractEventLoop) -> Service:
         """The front's service for a thread with that loop, to be told of the pool's connections."""
