@@ -32,6 +32,11 @@ class Line(Enum):
     CUT = auto()  # a response ended early: the transport must break off, not end
 
 
+# A global costs a third of a member of an enum; these are looked at for each message.
+OPEN: Final = Phase.OPEN
+UP: Final = Line.UP
+
+
 class Sent(Enum):
     """A message of the application."""
 
