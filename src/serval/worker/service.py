@@ -15,25 +15,23 @@ from typing import Any, Final, Protocol
 
 from serval.access_log import AccessLog
 from serval.asgi.farewell import Draining
-from serval.asgi.proxy import Proxies, ProxyRules
+from serval.asgi.proxy import Proxies
 from serval.asgi.request_ids import Amends, RequestIds
 from serval.asgi.scope import scope_template
 from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
 from serval.lifecycle import Lane, LifecycleCollector
 from serval.protocols.body_limits import BodyLimits
-from serval.protocols.response_defaults import ResponseDefaults, TimelyEnds
-from serval.protocols.sections import HeadLimits
+from serval.protocols.response_defaults import TimelyEnds
 from serval.worker.deadlines import Deadlines, Wait
 from serval.worker.eager import TaskStarter
 from serval.worker.journal import Journal
 from serval.worker.shared_waits import SharedSweeper
 from serval.worker.sweeper import Sweeper
 from serval.worker.tally import Counts, Tally
+from serval.worker.terms import head_limits, proxy_rules, response_defaults, waits
 from serval.worker.turn import Turn
 
-# The peer's time to read a last answer after our side is closed.
-LINGER_SECONDS: Final = 2.0
 TEMPLATES_COUNT: Final = 256
 
 
@@ -144,7 +142,7 @@ class Service:
         self.last_request_seconds = 0.0
         self.speaks_websocket = True
         self.other_loops: Callable[[], list[asyncio.AbstractEventLoop]] = list
-        proxies = Proxies(_proxy_rules(config))
+        proxies = Proxies(proxy_rules(config))
         self.proxies: Amends = proxies
         self.request_ids: RequestIds | None = None
         if config.request_id_header:
@@ -153,35 +151,12 @@ class Service:
             self.request_ids = ids if config.request_id_response else None
             self.observed = self.observed or config.request_id_response
         self.announces = lifecycle is not None or self.request_ids is not None
-        self.head_limits = HeadLimits(
-            request_line_bytes=config.limit_request_line,
-            field_bytes=config.limit_header_field,
-            block_bytes=config.limit_header_block,
-            count=config.limit_header_count,
-        )
+        self.head_limits = head_limits(config)
         self.body_limits = BodyLimits(config.max_body_size, config.body_limits)
-        self.defaults = ResponseDefaults(
-            time.time,
-            server=config.server_header,
-            date=config.date_header,
-            headers=config.extra_headers,
-        )
+        self.defaults = response_defaults(config, time.time)
         self.timely_ends = TimelyEnds(self.defaults)
         self.turn = Turn(loop)
-        self.sweeper = Sweeper(
-            Deadlines(
-                {
-                    Wait.HANDSHAKE: config.timeout_tls_handshake,
-                    Wait.HEAD: config.timeout_headers,
-                    Wait.KEEP_ALIVE: config.timeout_keep_alive,
-                    Wait.BODY: config.timeout_body_idle,
-                    Wait.WRITE: config.timeout_write_idle,
-                    Wait.LINGER: LINGER_SECONDS,
-                    Wait.REQUEST: config.timeout_request,
-                }
-            ),
-            loop,
-        )
+        self.sweeper = Sweeper(Deadlines(waits(config)), loop)
         self.date_is_stale = True
         self.idle = self.sweeper.deadlines[Wait.KEEP_ALIVE]
         self.watch: Callable[[], None] = lambda: None
@@ -331,14 +306,3 @@ class Service:
 def new_id() -> str:
     """An id that no other request has: 32 hexadecimal digits, as the traces of W3C have them."""
     return os.urandom(16).hex()
-
-
-def _proxy_rules(config: ServerConfig) -> ProxyRules:
-    return ProxyRules(
-        trust=config.proxies,
-        hops=config.proxy_hops,
-        headers=frozenset(name.encode() for name in config.believed_headers),
-        strip=config.forwarded_strip,
-        root_path=config.root_path,
-        path_is_whole=config.root_path_mode == "keep",
-    )
