@@ -24,24 +24,10 @@ def page() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield r".\" Made by `python -m serval.manual`; change the settings or manual_text.py instead."
-    yield f'.TH SERVAL 1 "" "serval {__version__}" "User Commands"'
-    yield ".ad l"
-    yield from (".SH NAME", rf"serval \- {_escaped(text.SUMMARY)}", ".SH SYNOPSIS")
-    yield from (".B serval", r".I MODULE:ATTRIBUTE", r".RI [ options ]")
-    words = "|".join(rf"\fB{one.name}\fR" for one in SUBCOMMANDS)
-    yield from (".br", ".B serval", f"{words} [\\fIoptions\\fR]")
+    yield from _head()
     yield from _section("DESCRIPTION", text.DESCRIPTION)
     yield from _section("OPTIONS", text.OPTIONS)
-    for group in Group:
-        yield f'.SS "{_escaped(group.value)}"'
-        for one in options_of(ServerConfig):
-            if one.group is group:
-                yield from _entry(one, _facts(one))
-    yield '.SS "This command"'
-    for one in COMMAND_OPTIONS:
-        yield from _entry(one, "")
-    yield from _tagged([(r"\-\-help", "Print a summary of the options and exit.")])
+    yield from _options()
     yield from _section("COMMANDS", text.COMMANDS)
     for word in SUBCOMMANDS:
         yield from _command(word)
@@ -71,6 +57,28 @@ def _lines() -> Iterator[str]:
     for file, line in text.COMPLETION_LINES:
         yield from (".PP", f"In {_escaped(file)}:")
         yield from _example(line)
+
+
+def _head() -> Iterator[str]:
+    yield r".\" Made by `python -m serval.manual`; change the settings or manual_text.py instead."
+    yield f'.TH SERVAL 1 "" "serval {__version__}" "User Commands"'
+    yield ".ad l"
+    yield from (".SH NAME", rf"serval \- {_escaped(text.SUMMARY)}", ".SH SYNOPSIS")
+    yield from (".B serval", r".I MODULE:ATTRIBUTE", r".RI [ options ]")
+    words = "|".join(rf"\fB{one.name}\fR" for one in SUBCOMMANDS)
+    yield from (".br", ".B serval", f"{words} [\\fIoptions\\fR]")
+
+
+def _options() -> Iterator[str]:
+    for group in Group:
+        yield f'.SS "{_escaped(group.value)}"'
+        for one in options_of(ServerConfig):
+            if one.group is group:
+                yield from _entry(one, _facts(one))
+    yield '.SS "This command"'
+    for one in COMMAND_OPTIONS:
+        yield from _entry(one, "")
+    yield from _tagged([(r"\-\-help", "Print a summary of the options and exit.")])
 
 
 def _entry(one: Option, facts: str) -> Iterator[str]:

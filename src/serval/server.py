@@ -24,7 +24,7 @@ from serval.net.addresses import is_local
 from serval.net.bind import Bind, FdBind
 from serval.net.listeners import Listener, activated_binds, close_listeners, open_listeners
 from serval.net.listening import Listening
-from serval.net.tls import load_certificates
+from serval.net.tls import Certificates, load_certificates
 from serval.outlook import Companion
 from serval.pid_file import PidFile
 from serval.privileges import Identity, identity_of
@@ -87,6 +87,17 @@ def serve(config: ServerConfig, *, reload_config: ConfigReader | None = None) ->
             _announce(config, listeners)
             _assume(identity, config)
             return run_here(Inheritance(config, listeners, certificates))
+    return _supervised(config, identity, certificates=certificates, reload_config=reload_config)
+
+
+def _supervised(
+    config: ServerConfig,
+    identity: Identity,
+    *,
+    certificates: Certificates | None,
+    reload_config: ConfigReader | None,
+) -> ExitStatus:
+    """Serve from worker processes."""
     # From here on every signal is caught: PID 1 of a container would lose one without a handler.
     with (
         closing(SignalInbox()) as inbox,
