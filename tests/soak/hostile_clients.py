@@ -27,6 +27,7 @@ SPICE: Final = [
     *(b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"Upgrade: websocket\r\n"),
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 ]
+UNHEARD_OF: Final = "requests unheard of"
 
 Address = tuple[str, int]
 Client = Callable[["Soak"], Awaitable[None]]
@@ -200,6 +201,23 @@ async def pipelining(soak: Soak) -> None:
                 soak.counts["pipelining clients that were too slow"] += 1
             else:
                 soak.failures["pipelined requests were answered otherwise than in order"] += 1
+
+
+async def unheard_of(soak: Soak) -> None:
+    """Sends many requests with names, values and paths that nobody has sent before."""
+    luck = soak.luck
+    async with soak.connected() as (reader, writer):
+        for _ in range(10):
+            made_up = [luck.randbytes(luck.randint(8, 100)).hex().encode() for _ in range(128)]
+            writer.write(
+                b"".join(
+                    b"GET /%b HTTP/1.1\r\nHost: a\r\nX-%b: %b\r\n\r\n" % (path, name[:60], name)
+                    for path, name in zip(made_up[::2], made_up[1::2], strict=True)
+                )
+            )
+            for _ in range(64):
+                await reader.readuntil(b"\r\n\r\n0")
+                soak.counts[UNHEARD_OF] += 1
 
 
 async def uploading(soak: Soak) -> None:

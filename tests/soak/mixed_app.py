@@ -5,6 +5,7 @@ from weakref import WeakSet
 
 from process.hostile_app import answer, size_of_body
 from serval.asgi.types import Receive, Scope, Send
+from soak.held import held_bytes
 
 STREAM_COUNT = 16
 # Every loop that has called the application.
@@ -27,6 +28,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await answer(send, b"late")
         case "/tasks":
             await answer(send, b"%d" % sum(len(asyncio.all_tasks(loop)) for loop in _loops))
+        case "/held":
+            await answer(send, b"%d" % held_bytes())
         case _:
             await answer(send, b"%d" % await size_of_body(receive))
 

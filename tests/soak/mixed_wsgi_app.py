@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from soak.held import held_bytes
 from soak.mixed_app import STREAM_COUNT
 
 Start = Callable[..., object]
@@ -36,6 +37,8 @@ def _answer(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
             body = b"late"
         case "/tasks":
             body = b"%d" % len(_running)
+        case "/held":
+            body = b"%d" % held_bytes()
         case _:
             body = b"%d" % _size_of(environ["wsgi.input"])
     start("200 OK", [("Content-Length", str(len(body)))])
