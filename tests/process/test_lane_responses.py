@@ -1,12 +1,16 @@
 """Responses over real sockets: framing, streams, trailers, hints, back-pressure."""
 
 import asyncio
+import socket
+import threading
 import time
 from email.utils import parsedate_to_datetime
+from typing import cast
 
 import pytest
 
 from process.lanes import (
+    KINDS,
     Kind,
     Notes,
     answer,
@@ -17,7 +21,9 @@ from process.lanes import (
     start,
 )
 from serval.asgi.types import Receive, Scope, Send
+from serval.net.unsent import LITTLE_BYTES
 from serval.worker.connection import HttpConnection
+from serval.worker.socket_connection import SocketConnection
 from serval.worker.wire import HIGH_WATER_BYTES
 
 
@@ -138,6 +144,32 @@ def test_a_large_download_comes_whole(kind: Kind) -> None:
         client = server.connect()
         for path in ("/whole", "/parts"):
             assert client.get(path).body == block * 128
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.lane != "async"], ids=str)
+def test_a_quick_reader_has_more_taken_ahead_of_it(kind: Kind) -> None:
+    enough = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        while not enough.is_set():
+            await part(send, bytes(HIGH_WATER_BYTES))
+        await last(send)
+
+    with serving(kind, app) as server:
+        client = server.connect()
+        client.send(request("GET", "/"))
+        client.read_head()
+        sock = cast("SocketConnection", server.connection)._sock
+        while sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == LITTLE_BYTES:
+            client.read_chunk()  # a machine that is busy may hold us up, but not always
+        enough.set()
+        client.read_chunks()
+        client.close()
+        server.at_rest()
+
+        allowances = getattr(server.service, "front", server.service).allowances
+        assert not allowances._much
 
 
 def test_a_slow_reader_bounds_what_is_queued_and_stops_the_application(kind: Kind) -> None:

@@ -17,15 +17,12 @@ from typing import Final, assert_never
 from serval.errors import BindError
 from serval.net.bind import Bind, FdBind, TcpBind, UnixBind
 from serval.net.port_owner import owner_of_port
+from serval.net.unsent import LITTLE_BYTES, allow
 
 UNIX_MODE: Final = 0o660
 SAME_OWNER: Final = (-1, -1)  # what chown(2) leaves as it is
 _FIRST_ACTIVATED_FD: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _PROBE_SECONDS: Final = 1.0  # a live server's queue answers at once, whatever the server does
-# What the kernel takes of an answer beyond what is on its way (TCP_NOTSENT_LOWAT).  By default it
-# takes 4 MiB, all of which a client that does not read holds: 200 of them cost 700 MiB of kernel
-# memory, and 3 s in which nobody else was served (Linux 6.18, 2026-11-22).
-_UNSENT_BYTES: Final = 262_144
 _PORT_TRIES: Final = 16  # for a port that is free in both families
 # What the kernel answers where IPv6 is compiled out, disabled, or has no such address.
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -270,7 +267,7 @@ def _listen(family: socket.AddressFamily, host: str, port: int, backlog: int) ->
 def _set_for_accepted(sock: socket.socket) -> None:
     """Set what every accepted socket inherits, on Linux and macOS: system calls saved for each."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+    allow(sock, LITTLE_BYTES)
 
 
 def _tcp_listener(bind: Bind, sock: socket.socket) -> Listener:

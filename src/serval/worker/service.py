@@ -21,6 +21,7 @@ from serval.asgi.scope import scope_template
 from serval.asgi.types import Address, ASGIApp, Scope
 from serval.config import ServerConfig
 from serval.lifecycle import Lane, LifecycleCollector
+from serval.net.unsent import Allowances
 from serval.protocols.body_limits import BodyLimits
 from serval.protocols.response_defaults import TimelyEnds
 from serval.worker.deadlines import Deadlines, Wait
@@ -55,6 +56,7 @@ class Service:
     """One application, served on one event loop.
 
     Attributes:
+        allowances: How much the kernel may take of answers ahead of their clients.
         context: The context variables as they were after lifespan startup; each request runs in a
             copy, so that nothing it sets is seen by another.
         connections: Every open connection of the loop, both lanes.
@@ -84,6 +86,7 @@ class Service:
         "_emptied",
         "_starter",
         "_templates",
+        "allowances",
         "announces",
         "app",
         "body_limits",
@@ -156,6 +159,7 @@ class Service:
         self.defaults = response_defaults(config, time.time)
         self.timely_ends = TimelyEnds(self.defaults)
         self.turn = Turn(loop)
+        self.allowances = Allowances()
         self.sweeper = Sweeper(Deadlines(waits(config)), loop)
         self.date_is_stale = True
         self.idle = self.sweeper.deadlines[Wait.KEEP_ALIVE]

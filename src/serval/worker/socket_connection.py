@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from typing import Any, ClassVar, Final, Protocol
 
 from serval.asgi.lane import OpenFile
@@ -106,7 +107,7 @@ class Selector(Protocol):
 class SocketConnection(HttpConnection):
     """An HTTP connection on a non-blocking socket in a SyncWorker's selector."""
 
-    __slots__ = ("_interest", "_sock", "_worker")
+    __slots__ = ("_full_at", "_interest", "_sock", "_worker")
 
     lane: ClassVar[Lane] = "sync"
     # Whether the kernel may send a file by itself.
@@ -127,6 +128,7 @@ class SocketConnection(HttpConnection):
         self._worker = worker
         self._sock = sock
         self._interest = INPUT
+        self._full_at = 0.0  # when the socket last took no more; 0: it never did
         super().__init__(worker.service, client, server, scheme=scheme)
         if server is not None and server[1] is None and (peer := peer_credentials(sock)):
             self._template = with_peer(self._template, peer)
@@ -240,8 +242,15 @@ class SocketConnection(HttpConnection):
     def _expect_room(self) -> None:
         """The socket is full: go on when it is not."""
         self.congested = True
+        self._note_full()
         self._watch(self._interest | WRITE)
         self._expect_progress()
+
+    def _note_full(self) -> None:
+        self._full_at = time.monotonic()
+
+    def _note_room(self) -> None:
+        self.service.allowances.room_came(self._sock, time.monotonic() - self._full_at)
 
     def _unread(self) -> int:
         return unread_bytes(self._sock.fileno())
@@ -260,6 +269,7 @@ class SocketConnection(HttpConnection):
 
     def _send_rest(self) -> None:
         self._watch(self._interest & ~WRITE)
+        self._note_room()
         self.flush()  # watches for WRITE again if that was not all
         if self.state is not State.CLOSED and not self._out:
             self._all_sent()
@@ -279,13 +289,18 @@ class SocketConnection(HttpConnection):
             self.drop()
 
     def _close_wire(self, *, reset: bool) -> None:
-        self._worker.forget(self._sock)
+        self._leave_sock()
         if reset:
             abandon(self._sock)
         self._sock.close()
 
-    def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
+    def _leave_sock(self) -> None:
         self._worker.forget(self._sock)
+        if self._full_at:
+            self.service.allowances.leave(self._sock)
+
+    def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
+        self._leave_sock()
         self._worker.pool.accept_handoff(
             WebSocketHandoff(
                 self._sock,

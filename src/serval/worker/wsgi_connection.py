@@ -339,7 +339,10 @@ class WsgiConnection(PooledConnection):
             try:
                 took = os.sendfile(self._sock.fileno(), fd, offset + sent, count)
             except self._not_ready:
-                if not self._await_reader():
+                self._note_full()
+                if self._await_reader():
+                    self._note_room()
+                else:
                     self.peer_lost()
             except OSError:
                 self.peer_lost()
