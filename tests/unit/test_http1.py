@@ -337,6 +337,18 @@ def test_the_offset_of_a_refusal_counts_from_the_first_byte_of_the_connection() 
     assert refusal.excerpt == b"X : b"
 
 
+def test_what_comes_in_the_middle_of_a_chunk_is_passed_through_not_copied() -> None:
+    protocol = H1Protocol()
+    events(protocol, CHUNKED + b"20\r\nabc")
+    data = bytes(16)
+
+    protocol.receive_data(data)
+    event = protocol.next_event()
+
+    assert isinstance(event, BodyReceived)
+    assert event.data is data
+
+
 def test_what_stands_before_a_bad_chunk_is_delivered_first() -> None:
     protocol = H1Protocol()
     protocol.receive_data(CHUNKED + b"5\r\nhello\r\nzz\r\n")

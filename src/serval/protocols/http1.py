@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 from serval.errors import PeerError
 from serval.protocols.body_limits import NO_LIMITS, BodyLimits
-from serval.protocols.chunked import ChunkScanner, Part
+from serval.protocols.chunked import DATA, TRAILERS, ChunkScanner, joined
 from serval.protocols.events import (
     BodyReceived,
     Headers,
@@ -351,23 +351,24 @@ class H1Protocol:
         data, origin = self._data, self._origin
         end = self._start
         scanner = body.scanner
-        pieces: list[bytes] = []
+        view = memoryview(data)
+        pieces: list[memoryview] = []  # copied once, when they are joined
         try:
-            while scanner.part is not Part.TRAILERS:
-                part, begin = scanner.part, end
+            while (part := scanner.part) is not TRAILERS:
+                begin = end
                 end = scanner.advance(data, begin, origin + begin)
                 if end == begin:
                     break
-                if part is Part.DATA:
-                    pieces.append(bytes(data[begin:end]))
+                if part is DATA:
+                    pieces.append(view[begin:end])
         except PeerError:
             # What stands before the fault is read first; it is found again after that.
             if end == self._start:
                 raise
-        if pieces or scanner.part is not Part.TRAILERS:
+        if pieces or scanner.part is not TRAILERS:
             self._consume(end)
             if pieces:
-                return BodyReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                return BodyReceived(joined(data, pieces))
             self._check_eof()
             return None
         self._consume(end)
