@@ -45,11 +45,11 @@ QUICK_SECONDS: Final = 10.0
 WARM_UP_SHARE: Final = 0.35  # of all: caches fill, the allocator finds its size
 REST_SECONDS: Final = 10.0
 SAMPLE_SECONDS: Final = 0.25
-GROWTH_BYTES: Final = 4 << 20  # after the warm-up; a leak of 100 bytes in each request is more
+GROWTH_BYTES: Final = 6 << 20  # after the warm-up; a leak of 100 bytes in each request is more
 # Requests with made-up names and paths: as part of the warm-up, so that whatever remembers such
 # things is full by then, and afterwards, so that what is kept of each request shows in the sum.
 FILLING_COUNT: Final = 40_000
-FLOOD_COUNT: Final = 40_000
+FLOOD_COUNT: Final = 60_000
 FLOOD_SECONDS: Final = 100.0
 # The same as a line through all samples, where there are enough to draw one, and what clients fill
 # with made-up names and paths, which is bounded, has been filled before.

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from serval.asgi.types import Receive, Scope, Send
 from serval.config import ServerConfig
 from serval.scoreboard import Scoreboard, WorkerState
-from serval.worker.door import ACCEPT_COUNT, Doorkeeper
+from serval.worker.door import ACCEPT_COUNT, BEHIND_SECONDS, Doorkeeper
 from serval.worker.service import Service
 
 
@@ -129,6 +129,36 @@ def test_at_its_limit_it_accepts_nobody_until_somebody_leaves() -> None:
 
         assert world.watched
         assert world.door.room() == 1
+
+    run(test)
+
+
+def test_where_those_who_serve_are_behind_it_accepts_nobody_until_they_have_caught_up() -> None:
+    async def test() -> None:
+        world = World()
+        looks = iter([True, True, True, False, False])
+        world.door.is_behind = lambda: next(looks)
+        assert (world.door.room(), world.watched) == (0, False)
+
+        await world.reopened.wait()
+
+        assert world.door.room() == ACCEPT_COUNT
+        assert next(looks, None) is None
+
+    run(test)
+
+
+def test_once_closed_it_asks_no_more_who_is_behind() -> None:
+    async def test() -> None:
+        world = World()
+        looks = iter([True])
+        world.door.is_behind = lambda: next(looks)
+        assert world.door.room() == 0
+        world.door.close()
+
+        await asyncio.sleep(2 * BEHIND_SECONDS)
+
+        assert not world.watched
 
     run(test)
 

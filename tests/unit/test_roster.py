@@ -47,7 +47,7 @@ def test_what_is_parked_is_taken_in_order_once_a_thread_may_block() -> None:
     roster.park("one")
     roster.park("two")
 
-    assert roster.has_parked
+    assert roster.parked_count == 2
     assert roster.take(second) is None
     roster.ended(first)
     assert [roster.take(second), roster.take(second), roster.take(second)] == ["one", "two", None]
@@ -59,4 +59,4 @@ def test_what_is_parked_can_be_dropped_though_no_thread_may_block() -> None:
     roster.park("one")
 
     assert [roster.drop(), roster.drop()] == ["one", None]
-    assert not roster.has_parked
+    assert roster.parked_count == 0

@@ -101,6 +101,9 @@ class AsgiConnection(PooledConnection):
         assert self._held is not None
         request, scope = self._held
         self.sit(seat)
+        if self._is_broken():  # the client has not waited, and no thread need work for it
+            self.peer_lost()
+            return
         if not seat.is_home and not self._may_run(scope):
             seat.park(self)
             return

@@ -21,6 +21,8 @@ ACCEPT_COUNT: Final = 16
 # How long others have a chance; whatever waits after that is taken.
 POLITE_SECONDS: Final = 0.002
 
+# How often is looked whether those who serve have caught up.
+BEHIND_SECONDS: Final = 0.005
 # How often is looked, while somebody waits at a door that is full, for a connection that rests.
 FULL_SECONDS: Final = 0.1
 # How often is looked which others accept at all: there are many slots, and most are empty.
@@ -34,6 +36,7 @@ class Door(Enum):
 
     OPEN = auto()
     HELD = auto()  # for a moment, so that others can take what waits
+    BEHIND = auto()  # until threads have come to those that are in
     FULL = auto()  # until a connection ends
     SHUT = auto()  # for a reason of somebody else's
 
@@ -45,6 +48,9 @@ class Doorkeeper:
         service: Whose connections are counted; its configuration has the limit.
         slots: Of all workers; empty where there is one only.
         watch: Called with whether the listening sockets are to be watched.
+
+    Attributes:
+        is_behind: Says whether those who serve cannot keep up.
     """
 
     __slots__ = (
@@ -58,6 +64,7 @@ class Doorkeeper:
         "_patience",
         "_service",
         "_watch",
+        "is_behind",
     )
 
     def __init__(
@@ -73,6 +80,7 @@ class Doorkeeper:
         self._looks = False
         self._offered = 0  # what others had a chance to take
         self._patience = 1  # how much is offered next
+        self.is_behind: Callable[[], bool] = lambda: False
         if self._limit:
             service.connection_ended = self._make_way
 
@@ -85,6 +93,10 @@ class Doorkeeper:
                 self._shut(Door.FULL)
                 self._look_later()
                 return 0
+        if self.is_behind():
+            self._shut(Door.BEHIND)
+            self._service.loop.call_later(BEHIND_SECONDS, self._look_behind)
+            return 0
         if self._offered:
             # Others had their chance, and may be busy: the less they take, the more we do.
             most, self._offered = min(most, self._offered), 0
@@ -133,6 +145,14 @@ class Doorkeeper:
             self._patience = min(self._patience * 2, ACCEPT_COUNT)
             self._door = Door.OPEN
             self._watch(True)
+
+    def _look_behind(self) -> None:
+        if self._door is Door.BEHIND:
+            if self.is_behind():
+                self._service.loop.call_later(BEHIND_SECONDS, self._look_behind)
+            else:
+                self._door = Door.OPEN
+                self._watch(True)
 
     def _look_later(self) -> None:
         if not self._looks:

@@ -16,8 +16,8 @@ from serval.net.tls import Certificates
 from serval.worker.asgi_worker import AsgiPool
 from serval.worker.async_pool import AsyncPool
 from serval.worker.service import Service
-from serval.worker.socket_connection import Adopt
 from serval.worker.sync_worker import SyncWorker
+from serval.worker.thread_pool import ThreadPool
 from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiPool
 
 # How long access lines are collected: at full load a write for each turn of the loop was a quarter
@@ -125,16 +125,20 @@ def open_lanes(
 ) -> Lanes:
     """What serves the connections from these listeners; the service has none yet."""
 
-    def accepting(adopt: Adopt | None) -> SyncWorker:
-        return SyncWorker(service, listeners, pool, certificates=certificates, adopt=adopt)
+    def accepting(threads: ThreadPool | None) -> SyncWorker:
+        adopt = threads.adopt if threads is not None else None
+        worker = SyncWorker(service, listeners, pool, certificates=certificates, adopt=adopt)
+        if threads is not None:
+            worker.door.is_behind = threads.is_behind
+        return worker
 
     count = service.config.threads
     if loaded.interface == "wsgi":
         wsgi_pool = WsgiPool(service, pool, loaded.app, count or DEFAULT_THREADS)
-        return WsgiLanes(wsgi_pool, accepting(wsgi_pool.adopt))
+        return WsgiLanes(wsgi_pool, accepting(wsgi_pool))
     if count:
         asgi_pool = AsgiPool(service, pool, loaded.app, count)
-        return AsgiLanes(asgi_pool, accepting(asgi_pool.adopt))
+        return AsgiLanes(asgi_pool, accepting(asgi_pool))
     return Inline(accepting(None))
 
 

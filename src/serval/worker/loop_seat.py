@@ -129,7 +129,7 @@ class LoopSeat(PoolSeat):
         while not self._unproven_count:
             if self.running:
                 roster.ended(self)
-            if not roster.has_parked or (parked := roster.take(self)) is None:
+            if not roster.parked_count or (parked := roster.take(self)) is None:
                 break
             self.is_free = False  # or others would leave to us what we cannot take
             self._serve_held(parked)

@@ -113,6 +113,15 @@ class PooledConnection(SocketConnection):
         return self._ending
 
     @property
+    def is_passed_over(self) -> bool:
+        """Whether no thread has come to it yet, though there is something to read.  Any thread."""
+        return (
+            self.seat is self.threads.desk
+            and self.state is not State.CLOSED
+            and self._polled(select.POLLIN)
+        )
+
+    @property
     def interest(self) -> int:
         """What the socket is to be watched for."""
         return self._interest
@@ -195,8 +204,12 @@ class PooledConnection(SocketConnection):
         super()._ready_for(bits)
 
     def _is_broken(self) -> bool:
+        return self._polled(0)
+
+    def _polled(self, interest: int) -> bool:
+        """Whether that is so by now, or the peer is gone; nothing is read."""
         poll = select.poll()
-        poll.register(self._sock.fileno(), 0)
+        poll.register(self.fd, interest)
         return bool(poll.poll(0))
 
     def _take_late_bytes(self) -> bool:

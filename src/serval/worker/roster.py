@@ -46,9 +46,9 @@ class Roster(Generic[W, T]):
         self._parked: deque[T] = deque()
 
     @property
-    def has_parked(self) -> bool:
-        """Whether something waits for `take`."""
-        return bool(self._parked)
+    def parked_count(self) -> int:
+        """How much waits for `take`."""
+        return len(self._parked)
 
     def may_run(self, worker: W, shape: bytes) -> bool:
         """Whether a thread may run such a request now; `ended` tells where it may block no more."""

@@ -175,7 +175,7 @@ class SyncWorker:
                 "out of descriptors or memory (%s), accepting rests for %s s; open connections: %d",
                 error.strerror,
                 ACCEPT_PAUSE_SECONDS,
-                len(self.service.connections),
+                self.service.tally.open_count,
             )
             self._ignore_listeners()
             self._resting = self.service.loop.call_later(ACCEPT_PAUSE_SECONDS, self._listen)

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, cast
 from serval.asgi.types import Address
 from serval.worker.async_pool import AsyncPool
 from serval.worker.deadlines import Wait
+from serval.worker.newcomers import Newcomers
 from serval.worker.poller import ONE_SHOT, READ, Poller, create_poller
 from serval.worker.pooled_connection import PooledConnection
 from serval.worker.roster import Roster
@@ -31,6 +32,8 @@ from serval.worker.wire import State
 
 logger = logging.getLogger("serval.error")
 
+# Requests that were read and wait for a thread; beyond that, clients wait in the kernel's queue.
+PARKED_COUNT: Final = 1024
 # How long the threads may take to see that they shall end.
 JOIN_SECONDS: Final = 1.0
 
@@ -145,6 +148,7 @@ class ThreadPool:
         self.connections: set[PooledConnection] = set()
         self.is_closed = False
         self._early: set[int] = set()
+        self._newcomers = Newcomers()
         self._connect = connect
         self.crew: list[PoolThread] = []
         self._roster = roster
@@ -226,8 +230,13 @@ class ThreadPool:
             connection.drain_here()
         if connection.state is not State.CLOSED:
             self.poller.register(connection.fd, 0)
+            self._newcomers.came(connection)
             self._arm(connection)
         return connection
+
+    def is_behind(self) -> bool:
+        """Whether the threads cannot keep up, and no more should be accepted yet.  Main thread."""
+        return self._roster.parked_count >= PARKED_COUNT or self._newcomers.are_too_many()
 
     def claim(self, connection: PooledConnection) -> bool:
         """Own a connection that waits; False where somebody else owns it."""

@@ -104,10 +104,12 @@ class WsgiConnection(PooledConnection):
     def serve(self, seat: Seat, bits: int) -> None:
         """The socket is ready for what `bits` say, or the parked request has its turn."""
         self.sit(seat)
-        if self._call is _PARKED:
-            self._run_now()
-        else:
+        if self._call is not _PARKED:
             self.ready(bits)
+        elif self._is_broken():
+            self._give_up_waiting()
+        else:
+            self._run_now()
         self._after()
 
     def _after(self) -> None:
@@ -164,6 +166,13 @@ class WsgiConnection(PooledConnection):
         self._run_app(cast("WsgiExchange", self.exchange))
         self.corked = False
         self.advance()
+
+    def _give_up_waiting(self) -> None:
+        """The client has left, or was told that it took too long: no thread need work for it."""
+        self._call = _NONE
+        exchange = cast("WsgiExchange", self.exchange)
+        if exchange.overdue is None or self._in_time(exchange, exchange.overdue):
+            self.peer_lost()
 
     def _run_app(self, exchange: WsgiExchange) -> None:
         """Run the application, unless that may take long and as many as may block do already."""

@@ -171,7 +171,7 @@ class WsgiThread(PoolThread):
                 connection = members.pop(fd, None) or threads.came_early(fd)
                 if connection is not None:
                     self._serve(connection, bits)
-                    while roster.has_parked and (parked := roster.take(seat)) is not None:
+                    while roster.parked_count and (parked := roster.take(seat)) is not None:
                         self._serve(parked, 0)
         finally:
             roster.ended(seat)
