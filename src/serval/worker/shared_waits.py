@@ -8,6 +8,7 @@ import asyncio
 import math
 import threading
 import time
+from collections.abc import Iterable
 from typing import TypeVar
 
 from serval.worker.deadlines import Deadlines, Wait, WaitQueue
@@ -48,15 +49,13 @@ class SharedQueue(WaitQueue[Item]):
         with self._lock:
             return super().take_expired(now)
 
-    def retry(self, item: Item, now: float) -> None:
-        """Let `item`, whose wait is over, come up again with the next sweep, unless it waits."""
+    def retry(self, items: Iterable[Item], now: float) -> None:
+        """Let `items`, whose wait is over, come up again with the next sweep, unless they wait."""
         with self._lock:
-            if item in self._started_at:  # it waits anew already
-                return
-            others = {**self._started_at}
-            self._started_at.clear()
-            self._started_at[item] = now - self.seconds + TICK_SECONDS
-            self._started_at.update(others)
+            waiting = self._started_at
+            started_at = now - self.seconds + TICK_SECONDS
+            again = {item: started_at for item in items if item not in waiting}
+            self._started_at = again | waiting
 
 
 class SharedDeadlines(Deadlines[Waiting]):
@@ -76,12 +75,13 @@ class SharedDeadlines(Deadlines[Waiting]):
 class SharedSweeper(Sweeper):
     """Starts and ends waits for any thread; the sweeps run on the loop, and so does `expired`."""
 
-    __slots__ = ()
+    __slots__ = ("_again",)
 
     deadlines: SharedDeadlines
 
     def __init__(self, deadlines: SharedDeadlines, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(deadlines, loop)
+        self._again: dict[Wait, list[Waiting]] = {}
 
     def start(self, wait: Wait, item: Waiting) -> None:
         """Let `item` wait from now on."""
@@ -94,8 +94,16 @@ class SharedSweeper(Sweeper):
 
     def retry(self, wait: Wait, item: Waiting) -> None:
         """Let `expired` of an item be called again soon.  Thread of the loop only."""
+        # All of a sweep together: each time, what waits behind them is copied.
+        if not self._again:
+            self._loop.call_soon(self._retry)
+        self._again.setdefault(wait, []).append(item)
+
+    def _retry(self) -> None:
+        again, self._again = self._again, {}
         now = time.monotonic()
-        self.deadlines.queues[wait].retry(item, now)
+        for wait, items in again.items():
+            self.deadlines.queues[wait].retry(items, now)
         self._arm_earlier(now + TICK_SECONDS)
 
     def _arm_earlier(self, at: float) -> None:
