@@ -131,11 +131,17 @@ class Site:
         """A client; the preamble goes ahead of everything, TLS included."""
         with socket.create_connection(self.address, timeout=PATIENCE_SECONDS) as plain:
             plain.sendall(preamble)
-            sock = plain
-            if self._context is not None:
-                sock = self._context.wrap_socket(plain, server_hostname=self.address[0])
-            with sock:
-                yield Client(sock)
+            with self.welcomed(plain) as client:
+                yield client
+
+    @contextmanager
+    def welcomed(self, plain: socket.socket) -> Iterator[Client]:
+        """The client on a socket that is connected, once the handshake is over if there is one."""
+        sock = plain
+        if self._context is not None:
+            sock = self._context.wrap_socket(plain, server_hostname=self.address[0])
+        with sock:
+            yield Client(sock)
 
     def told(self, path: str = "/", *lines: str, preamble: bytes = b"") -> dict[str, Any]:
         """What the application says that it was told."""
@@ -267,6 +273,14 @@ def who_waits_comes_in_when_another_rests(site: Site, way: Way) -> None:
             second.close()
 
 
+def who_waits_comes_in_when_another_ends(site: Site, way: Way) -> None:
+    with site.client() as first:
+        first.send(b"GET / HTTP/1.1\r\n")
+        waiting = socket.create_connection(site.address, timeout=PATIENCE_SECONDS)
+    with waiting, site.welcomed(waiting) as second:
+        assert second.get().status == 200
+
+
 @dataclass(frozen=True)
 class Case:
     """Options, and what they do."""
@@ -310,6 +324,7 @@ CASES: Final = [
     ),
     Case(connections_are_bounded, {"limit_connections": 1}),
     Case(who_waits_comes_in_when_another_rests, {"limit_connections": 1}),
+    Case(who_waits_comes_in_when_another_ends, {"limit_connections": 1}),
 ]
 
 

@@ -2,16 +2,39 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
+
+from stub_connection import StubConnection
 
 from serval.asgi.types import Receive, Scope, Send
 from serval.config import ServerConfig
 from serval.scoreboard import Scoreboard, WorkerState
 from serval.worker.door import ACCEPT_COUNT, BEHIND_SECONDS, Doorkeeper
 from serval.worker.service import Service
+from serval.worker.wire import State
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Do nothing."""
+    """Answer with nothing."""
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body"})
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Counts what is to be called."""
+
+    called = 0
+
+    def call_at(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # any
+        self.called += 1
+        return super().call_at(*args, **options)
+
+    def call_soon(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # any
+        self.called += 1
+        return super().call_soon(*args, **options)
 
 
 class Connection:
@@ -41,6 +64,7 @@ class World:
         self.watched = True
         self.reopened = asyncio.Event()
         self.door = Doorkeeper(self.service, board.slots, self._watch)
+        self.door.attend()
 
     def _watch(self, watched: bool) -> None:
         self.watched = watched
@@ -61,7 +85,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(20.0):
             await test()
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
 
 
 def test_alone_a_worker_takes_whoever_comes() -> None:
@@ -133,6 +158,106 @@ def test_at_its_limit_it_accepts_nobody_until_somebody_leaves() -> None:
     run(test)
 
 
+def test_at_its_limit_it_sleeps_until_a_connection_ends() -> None:
+    async def test() -> None:
+        world = World(limit=1)
+        (one,) = world.open(1)
+        loop = world.service.loop
+        assert isinstance(loop, Loop)
+        called = loop.called
+
+        assert world.door.room() == 0
+        assert loop.called == called
+        world.service.closed(one)
+
+        assert world.watched
+
+    run(test)
+
+
+def test_at_its_limit_one_that_rests_makes_way() -> None:
+    async def test() -> None:
+        world = World(limit=2)
+        first, second = StubConnection(world.service), StubConnection(world.service)
+        assert (world.door.room(), world.watched) == (0, False)
+
+        second.data_received(REQUEST)
+        await world.reopened.wait()
+
+        assert world.door.room() == 1
+        assert (first.ended, second.ended) == ("", "closed")
+
+    run(test)
+
+
+def test_at_its_limit_one_that_is_busy_again_stays_until_it_rests() -> None:
+    async def test() -> None:
+        world = World(limit=1)
+        one = StubConnection(world.service)
+        assert world.door.room() == 0
+        one.data_received(REQUEST + REQUEST[:5])
+        assert world.door.room() == 0
+        one.data_received(REQUEST[5:])
+        await world.reopened.wait()
+        one.data_received(REQUEST[:5])
+        assert (world.door.room(), world.watched, one.ended) == (0, False, "")
+
+        one.data_received(REQUEST[5:])
+        await world.reopened.wait()
+
+        assert world.door.room() == 1
+        assert one.ended == "closed"
+
+    run(test)
+
+
+def test_at_its_limit_one_with_a_request_unread_is_served_first() -> None:
+    async def test() -> None:
+        world = World(limit=1)
+        one = StubConnection(world.service)
+        one.data_received(REQUEST)
+        await asyncio.gather(*world.service.tasks)
+        assert one.state is State.IDLE
+        one.late = REQUEST[:5]
+        assert (world.door.room(), one.ended) == (0, "")
+
+        one.data_received(REQUEST[5:])
+        await world.reopened.wait()
+
+        assert world.door.room() == 1
+        assert one.ended == "closed"
+
+    run(test)
+
+
+def test_any_thread_may_let_one_rest() -> None:
+    async def test() -> None:
+        world = World(limit=1)
+        one = StubConnection(world.service)
+        assert world.door.room() == 0
+
+        await asyncio.to_thread(world.service.idle.start, one, 0.0)
+        await world.reopened.wait()
+
+        assert world.watched
+
+    run(test)
+
+
+def test_once_closed_it_opens_no_more() -> None:
+    async def test() -> None:
+        world = World(0, limit=1)
+        (one,) = world.open(1)
+        assert world.door.room() == 0
+        world.door.close()
+
+        world.service.closed(one)
+
+        assert not world.watched
+
+    run(test)
+
+
 def test_where_those_who_serve_are_behind_it_accepts_nobody_until_they_have_caught_up() -> None:
     async def test() -> None:
         world = World()
@@ -157,20 +282,6 @@ def test_once_closed_it_asks_no_more_who_is_behind() -> None:
         world.door.close()
 
         await asyncio.sleep(2 * BEHIND_SECONDS)
-
-        assert not world.watched
-
-    run(test)
-
-
-def test_once_closed_it_opens_no_more() -> None:
-    async def test() -> None:
-        world = World(0, limit=1)
-        (one,) = world.open(1)
-        assert world.door.room() == 0
-        world.door.close()
-
-        world.service.closed(one)
 
         assert not world.watched
 

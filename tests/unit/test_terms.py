@@ -3,7 +3,13 @@
 from serval.config import ServerConfig
 from serval.protocols.sections import HeadLimits
 from serval.worker.deadlines import Wait
-from serval.worker.terms import head_limits, proxy_rules, response_defaults, waits
+from serval.worker.terms import (
+    head_limits,
+    proxy_rules,
+    response_defaults,
+    telling_waits,
+    waits,
+)
 
 
 def test_every_wait_has_an_end() -> None:
@@ -32,3 +38,8 @@ def test_responses_say_what_is_configured() -> None:
     config = ServerConfig(server_header=False, date_header=False, header=("X-A: b",))
 
     assert response_defaults(config, lambda: 0.0).lines() == b"x-a: b\r\n"
+
+
+def test_only_a_full_door_waits_for_a_connection_to_rest() -> None:
+    assert telling_waits(ServerConfig()) == ()
+    assert telling_waits(ServerConfig(limit_connections=1)) == (Wait.KEEP_ALIVE,)

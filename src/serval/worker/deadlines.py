@@ -4,7 +4,7 @@ All waits of one kind are equally long, so the oldest entry of a queue is always
 starting, stopping and finding cost a dictionary operation each, however many connections wait.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum, auto
 from itertools import takewhile
 from typing import Generic, TypeVar
@@ -32,12 +32,14 @@ class WaitQueue(Generic[Item]):
 
     Attributes:
         seconds: How long an item may wait; 0 lets it wait for ever.
+        begun: What a `TellingQueue` calls when an item begins to wait; None for nothing.
     """
 
-    __slots__ = ("_started_at", "seconds")
+    __slots__ = ("_started_at", "begun", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.begun: Callable[[], None] | None = None
         self._started_at: dict[Item, float] = {}
 
     def __len__(self) -> int:
@@ -85,14 +87,38 @@ class WaitQueue(Generic[Item]):
         return expired
 
 
+class TellingQueue(WaitQueue[Item]):
+    """A queue that tells of what begins to wait; the others need not ask whether to."""
+
+    __slots__ = ()
+
+    def start(self, item: Item, now: float) -> None:
+        """Let `item` wait from `now` on, also where it was waiting before."""
+        super().start(item, now)
+        if (tell := self.begun) is not None:
+            tell()
+
+    def restart(self, item: Item, now: float) -> None:
+        """Let `item`, which is waiting, wait from `now` on: it goes behind the others."""
+        super().restart(item, now)
+        if (tell := self.begun) is not None:
+            tell()
+
+
 class Deadlines(Generic[Item]):
-    """One queue for each kind of wait."""
+    """One queue for each kind of wait.
 
-    __slots__ = ("queues",)
+    Attributes:
+        telling: The kinds whose queues are of those that tell.
+    """
 
-    def __init__(self, seconds: dict[Wait, float]) -> None:
+    __slots__ = ("queues", "telling")
+
+    def __init__(self, seconds: dict[Wait, float], telling: Collection[Wait] = ()) -> None:
+        self.telling = telling
         self.queues: dict[Wait, WaitQueue[Item]] = {
-            wait: WaitQueue(seconds.get(wait, 0.0)) for wait in Wait
+            wait: (TellingQueue if wait in telling else WaitQueue)(seconds.get(wait, 0.0))
+            for wait in Wait
         }
 
     def __getitem__(self, wait: Wait) -> WaitQueue[Item]:

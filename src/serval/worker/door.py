@@ -5,6 +5,7 @@ Used by the sync lane, which alone accepts.  Thread of the service's loop only.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import Enum, auto
 from itertools import islice
 from typing import Final
@@ -23,8 +24,9 @@ POLITE_SECONDS: Final = 0.002
 
 # How often is looked whether those who serve have caught up.
 BEHIND_SECONDS: Final = 0.005
-# How often is looked, while somebody waits at a door that is full, for a connection that rests.
-FULL_SECONDS: Final = 0.1
+# How long a connection that begins to rest keeps its place at a door that is full: its thread has
+# to let go of it first, and a next request may be on its way.
+REST_SECONDS: Final = 0.002
 # How often is looked which others accept at all: there are many slots, and most are empty.
 LOOK_SECONDS: Final = 0.5
 
@@ -56,9 +58,9 @@ class Doorkeeper:
     __slots__ = (
         "_accepting",
         "_door",
+        "_idle",
         "_limit",
         "_looked_at",
-        "_looks",
         "_offered",
         "_other_slots",
         "_patience",
@@ -77,12 +79,15 @@ class Doorkeeper:
         self._door = Door.OPEN
         self._accepting: list[memoryview[int]] = []
         self._looked_at = -LOOK_SECONDS
-        self._looks = False
         self._offered = 0  # what others had a chance to take
         self._patience = 1  # how much is offered next
         self.is_behind: Callable[[], bool] = lambda: False
+        self._idle = service.idle
+
+    def attend(self) -> None:
+        """Be told from now on of each connection that ends, where it may make room for another."""
         if self._limit:
-            service.connection_ended = self._make_way
+            self._service.connection_ended = self._make_way
 
     def room(self) -> int:
         """How many connections may be accepted now; where it is none, the door is shut."""
@@ -91,7 +96,6 @@ class Doorkeeper:
             most = min(most, self._places())
             if most <= 0:
                 self._shut(Door.FULL)
-                self._look_later()
                 return 0
         if self.is_behind():
             self._shut(Door.BEHIND)
@@ -112,6 +116,7 @@ class Doorkeeper:
     def close(self) -> None:
         """Decide nothing any more."""
         self._door = Door.SHUT
+        self._idle.begun = None
 
     def _others(self) -> list[int]:
         """The connections of each other worker that accepts."""
@@ -124,15 +129,28 @@ class Doorkeeper:
         return [counters[CONNECTIONS] for counters in self._accepting]
 
     def _places(self) -> int:
-        """How many more connections there may be; idle ones make way for new ones."""
+        """How many more connections there may be; idle ones make way for new ones.
+
+        Where there can be none, `_one_rests` is called once there may.
+        """
+        idle = self._idle
+        idle.begun = None
+        places = self._limit - self._service.tally.open_count
+        if places >= 1:
+            return places
+        idle.begun = self._one_rests  # before the look: threads let theirs rest at any time
+        # Some that are in the queue are busy again.
+        resting = [*islice((one for one in idle if _is_idle(one)), 1 - places)]
+        if not resting:
+            return places
+        idle.begun = None  # one that waits anew, for what it has sent lies unread, tells of nothing
+        for one in resting:
+            idle.stop(one)
+            one.expired(Wait.KEEP_ALIVE, late=False)
         places = self._limit - self._service.tally.open_count
         if places < 1:
-            # Some that are in the queue are busy again.
-            idle = (one for one in self._service.idle if _is_idle(one))
-            for one in islice(idle, 1 - places):
-                self._service.idle.stop(one)
-                one.expired(Wait.KEEP_ALIVE, late=False)
-        return self._limit - self._service.tally.open_count
+            idle.begun = self._one_rests
+        return places
 
     def _shut(self, door: Door) -> None:
         if self._door is not Door.SHUT:
@@ -154,26 +172,24 @@ class Doorkeeper:
                 self._door = Door.OPEN
                 self._watch(True)
 
-    def _look_later(self) -> None:
-        if not self._looks:
-            self._looks = True
-            self._service.loop.call_later(FULL_SECONDS, self._look_again)
+    def _one_rests(self) -> None:
+        """A connection that was busy is idle, and may make way.  Any thread."""
+        self._idle.begun = None
+        with suppress(RuntimeError):  # the loop is closed: the thread was left behind
+            self._service.loop.call_soon_threadsafe(self._let_rest)
+
+    def _let_rest(self) -> None:
+        self._service.loop.call_later(REST_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
-        """A connection that was busy may be idle by now, and make way."""
-        self._looks = False
         if self._door is Door.FULL:
-            if any(_is_idle(one) for one in list(self._service.idle)):
-                self._door = Door.OPEN
-                self._watch(True)
-            else:
-                self._look_later()
+            self._door = Door.OPEN
+            self._watch(True)
 
     def _make_way(self) -> None:
         """A connection has ended."""
-        if self._door is Door.FULL and self._service.tally.open_count < self._limit:
-            self._door = Door.OPEN
-            self._watch(True)
+        if self._service.tally.open_count < self._limit:
+            self._look_again()
 
 
 def _is_idle(one: Waiting) -> bool:

@@ -30,7 +30,13 @@ from serval.worker.journal import Journal
 from serval.worker.shared_waits import SharedSweeper
 from serval.worker.sweeper import Sweeper
 from serval.worker.tally import Counts, Tally
-from serval.worker.terms import head_limits, proxy_rules, response_defaults, waits
+from serval.worker.terms import (
+    head_limits,
+    proxy_rules,
+    response_defaults,
+    telling_waits,
+    waits,
+)
 from serval.worker.turn import Turn
 
 TEMPLATES_COUNT: Final = 256
@@ -160,7 +166,7 @@ class Service:
         self.timely_ends = TimelyEnds(self.defaults)
         self.turn = Turn(loop)
         self.allowances = Allowances()
-        self.sweeper = Sweeper(Deadlines(waits(config)), loop)
+        self.sweeper = Sweeper(Deadlines(waits(config), telling_waits(config)), loop)
         self.date_is_stale = True
         self.idle = self.sweeper.deadlines[Wait.KEEP_ALIVE]
         self.watch: Callable[[], None] = lambda: None

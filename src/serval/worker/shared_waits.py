@@ -8,10 +8,10 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TypeVar
 
-from serval.worker.deadlines import Deadlines, Wait, WaitQueue
+from serval.worker.deadlines import Deadlines, TellingQueue, Wait, WaitQueue
 from serval.worker.sweeper import TICK_SECONDS, Sweeper, Waiting
 
 Item = TypeVar("Item")
@@ -58,6 +58,12 @@ class SharedQueue(WaitQueue[Item]):
             self._started_at = again | waiting
 
 
+class SharedTellingQueue(TellingQueue[Item], SharedQueue[Item]):
+    """One that tells of what begins to wait in any thread, in that thread and without the lock."""
+
+    __slots__ = ()
+
+
 class SharedDeadlines(Deadlines[Waiting]):
     """One shared queue for each kind of wait."""
 
@@ -65,11 +71,12 @@ class SharedDeadlines(Deadlines[Waiting]):
 
     queues: dict[Wait, SharedQueue[Waiting]]  # type: ignore[assignment]  # one that is narrower
 
-    def __init__(self, seconds: dict[Wait, float]) -> None:
-        super().__init__(seconds)
+    def __init__(self, seconds: dict[Wait, float], telling: Collection[Wait] = ()) -> None:
+        super().__init__(seconds, telling)
         lock = threading.Lock()
         for wait in Wait:
-            self.queues[wait] = SharedQueue(seconds.get(wait, 0.0), lock)
+            kind = SharedTellingQueue if wait in telling else SharedQueue
+            self.queues[wait] = kind(seconds.get(wait, 0.0), lock)
 
 
 class SharedSweeper(Sweeper):

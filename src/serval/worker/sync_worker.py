@@ -118,6 +118,8 @@ class SyncWorker:
 
     def start(self) -> None:
         """Begin to accept and to serve."""
+        if self._listeners:  # a thread of a pool has none: the door is the main thread's
+            self.door.attend()
         self._listen()
         self.service.loop.add_reader(self.poller.fileno(), self.turn)
 

@@ -29,6 +29,12 @@ def waits(config: ServerConfig) -> dict[Wait, float]:
     }
 
 
+def telling_waits(config: ServerConfig) -> tuple[Wait, ...]:
+    """The kinds of whose beginning somebody wants to know."""
+    # At a full door, who comes waits for a connection to rest.
+    return (Wait.KEEP_ALIVE,) if config.limit_connections else ()
+
+
 def head_limits(config: ServerConfig) -> HeadLimits:
     """What the head of a request may cost."""
     return HeadLimits(

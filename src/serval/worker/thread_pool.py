@@ -153,8 +153,9 @@ class ThreadPool:
         self.crew: list[PoolThread] = []
         self._roster = roster
         self._retired: list[Service] = []
-        waits = {wait: queue.seconds for wait, queue in front.sweeper.deadlines.queues.items()}
-        self._sweeper = SharedSweeper(SharedDeadlines(waits), front.loop)
+        own = front.sweeper.deadlines
+        waits = {wait: queue.seconds for wait, queue in own.queues.items()}
+        self._sweeper = SharedSweeper(SharedDeadlines(waits, own.telling), front.loop)
         front.share(self._sweeper, self._count, self.loops)
         self.desk = PoolSeat(self, self.sibling(front.loop))
 
