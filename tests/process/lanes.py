@@ -280,6 +280,14 @@ class Server:
 
         return asyncio.run_coroutine_threadsafe(call(), self.loop).result(PATIENCE_SECONDS)
 
+    def lives(self) -> bool:
+        """Whether another client is answered as if nothing had happened."""
+        other = self.connect()
+        try:
+            return other.get("/").body == b"right"
+        finally:
+            other.close()
+
     def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop turn until the condition holds there."""
 

@@ -2,7 +2,6 @@
 
 import logging
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -45,34 +44,11 @@ SURVIVED = {
 HARMLESS = ["/sends_after_the_end", "/swallows_its_own_faults", "/asks_too_much"]
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=str)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    kind: Kind = request.param
-    with serving(kind, app) as served:
-        yield served
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    connected = server.connect()
-    yield connected
-    connected.close()
-    server.at_rest()
-
-
 def reports(server: Server, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log says once nothing runs any more, each record with its traceback."""
     server.until(lambda: not server.service.tasks)
     handler = logging.Formatter()
     return [handler.format(r) for r in caplog.records if r.name == "serval.error"]
-
-
-def lives(server: Server) -> bool:
-    another = server.connect()
-    try:
-        return another.get("/").body == b"right"
-    finally:
-        another.close()
 
 
 @pytest.mark.parametrize("path", ANSWERED)
@@ -85,7 +61,7 @@ def test_a_fault_before_the_response_is_a_500(
     assert client.at_end()
     (report,) = reports(server, caplog)
     assert f"GET '{path}'" in report.splitlines()[0]
-    assert lives(server)
+    assert server.lives()
 
 
 @pytest.mark.parametrize("path", CUT_SHORT)
@@ -103,7 +79,7 @@ def test_a_fault_in_mid_response_ends_it_so_that_the_client_can_tell(
         assert rest == b"4\r\ngood\r\n"  # and no last chunk
     (report,) = reports(server, caplog)
     assert f"GET '{path}'" in report.splitlines()[0]
-    assert lives(server)
+    assert server.lives()
 
 
 def test_a_client_of_http_1_0_sees_the_missing_rest_as_an_error(
@@ -149,7 +125,7 @@ def test_an_application_that_reads_for_ever_is_ended_once_its_client_has_left(
 
     (report,) = reports(server, caplog)
     assert f"told http.disconnect {FAREWELL_COUNT} times" in report
-    assert lives(server)
+    assert server.lives()
 
 
 class BrokenLog(AccessLog):
@@ -174,7 +150,7 @@ def test_a_defect_of_our_own_ends_one_connection_and_no_other(
         client.send(request("GET", "/raises_after_the_end"))
 
         assert client.at_end()
-        assert lives(server)
+        assert server.lives()
         assert "a defect" in "".join(reports(server, caplog))
 
 

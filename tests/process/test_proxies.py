@@ -38,7 +38,13 @@ def told(sock: socket.socket, *pieces: bytes) -> dict[str, Any]:
     return found
 
 
-def dialled(address: tuple[str, int]) -> socket.socket:
+def dialled(address: tuple[str, int] | Path) -> socket.socket:
+    """A connection there, or to the Unix socket of that path."""
+    if isinstance(address, Path):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(20)
+        sock.connect(str(address))
+        return sock
     return socket.create_connection(address, timeout=20)
 
 
@@ -91,10 +97,7 @@ def test_a_proxy_on_a_unix_socket_is_believed(tmp_path: Path) -> None:
 
     with running("serval", "process.scope_app:app", "--bind", f"unix:{path}") as program:
         program.expect("ready: 1 worker")
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(20)
-        sock.connect(str(path))
-        found = told(sock, REQUEST % b"x-forwarded-for: 1.2.3.4\r\n")
+        found = told(dialled(path), REQUEST % b"x-forwarded-for: 1.2.3.4\r\n")
 
     assert found["client"] == ["1.2.3.4", 0]
 
@@ -105,10 +108,7 @@ def test_applications_learn_which_process_is_behind_a_unix_socket(tmp_path: Path
 
     with running("serval", "process.scope_app:app", "--bind", f"unix:{path}") as program:
         program.expect("ready: 1 worker")
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(20)
-        sock.connect(str(path))
-        found = told(sock, REQUEST % b"")
+        found = told(dialled(path), REQUEST % b"")
 
     assert found["peer"] == {"pid": os.getpid(), "uid": os.getuid(), "gid": os.getgid()}
 

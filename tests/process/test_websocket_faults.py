@@ -1,11 +1,11 @@
 """Whatever a WebSocket application does wrong: a status or a code, one report, life goes on."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from process.faulty_app import RAISED
-from process.lanes import KINDS, Client, Kind, Server, answer, serving
+from process.lanes import Client, Server, answer
 from serval.asgi.types import Message, Receive, Scope, Send
 
 Fault = Callable[[Receive, Send], Awaitable[None]]
@@ -94,33 +94,10 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await AFTER[name](receive, send)
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=str)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    kind: Kind = request.param
-    with serving(kind, app) as served:
-        yield served
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    connected = server.connect()
-    yield connected
-    connected.close()
-    server.at_rest()
-
-
 def only_report(server: Server, caplog: pytest.LogCaptureFixture) -> str:
     server.until(lambda: not server.service.tasks)
     (record,) = [one for one in caplog.records if one.name == "serval.error"]
     return record.getMessage()
-
-
-def lives(server: Server) -> bool:
-    other = server.connect()
-    try:
-        return other.get("/").body == b"right"
-    finally:
-        other.close()
 
 
 @pytest.mark.parametrize("name", BEFORE)
@@ -132,7 +109,7 @@ def test_a_fault_before_the_handshake_is_answered_is_a_500(
     assert client.read().status == 500
     assert client.at_end()
     assert f"/before/{name}" in only_report(server, caplog)
-    assert lives(server)
+    assert server.lives()
 
 
 @pytest.mark.parametrize("name", AFTER)
@@ -148,4 +125,4 @@ def test_a_fault_in_an_open_session_closes_it_with_1011(
     client.send(CLOSE_FROM_CLIENT)
     assert client.at_end()
     assert f"/after/{name}" in only_report(server, caplog)
-    assert lives(server)
+    assert server.lives()
