@@ -9,10 +9,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from serval.command_options import COMMAND_OPTIONS, CONFIG, INTERVAL, SUBCOMMANDS, Subcommand
 from serval.config import ServerConfig
@@ -21,6 +20,9 @@ from serval.errors import ConfigError, ExitStatus, StartupError
 from serval.layers import Given
 from serval.option_text import told, usage, value_shown
 from serval.options import Alias, Group, Kind, Option, options_of, parse
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _SETTINGS: Final = options_of(ServerConfig)
 _ADMIN_BIND: Final = next(one for one in _SETTINGS if one.name == "admin_bind")
@@ -43,8 +45,10 @@ class RawValue(click.types.StringParamType):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> list["CompletionItem"]:
         """The choices that begin so, or what the shell itself knows of files and folders."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 -- see the top
+
         if self.option.completes:
             return [CompletionItem(incomplete, type=self.option.completes)]
         known = self.option.choices

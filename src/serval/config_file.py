@@ -4,7 +4,6 @@ The command calls it, at the start and again for a reload; the configuration its
 """
 
 import os
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +67,8 @@ def read_config(path: str) -> Table | None:
 
 
 def _read(path: Path, *, required: bool) -> Table | None:
+    import tomllib  # noqa: PLC0415 - most starts have no file
+
     text = _text(path)
     try:
         entries = tomllib.loads(text)

@@ -4,7 +4,6 @@ Called by a worker before it serves, by the supervisor under preload, and by `--
 code runs in here, so whatever it raises is told from its own first frame on.
 """
 
-import difflib
 import importlib
 import inspect
 import os
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias
 from serval.errors import LoadError
 from serval.interfaces import Kind, is_async, kind_of
 from serval.module_search import module_of_path, similar_modules
+from serval.options import near
 from serval.tracebacks import user_frames, user_traceback
 
 Interface: TypeAlias = Literal["asgi", "wsgi"]
@@ -194,7 +194,7 @@ def _no_attribute(owner: object, part: str, path: str, module: ModuleType) -> st
     message = f"{where} has no attribute {part!r}"
     names = [name for name in vars(module) if not name.startswith("_")]
     if owner is not module:
-        return message + _near(part, [name for name in dir(owner) if not name.startswith("_")])
+        return message + near(part, [name for name in dir(owner) if not name.startswith("_")])
     kinds = {name: kind_of(getattr(module, name)) for name in names if _is_own(module, name)}
     serving = [name for name, kind in kinds.items() if kind in {Kind.ASGI, Kind.WSGI}]
     making = [name for name, kind in kinds.items() if kind is Kind.FACTORY and _sounds_made(name)]
@@ -204,12 +204,7 @@ def _no_attribute(owner: object, part: str, path: str, module: ModuleType) -> st
     if making:
         told = " or ".join(f"{path}:{name} --factory" for name in making[:_MOST_CANDIDATES])
         return f"{message}; did you mean {told}"
-    return message + (_near(part, names) or "; nothing in it looks like an application")
-
-
-def _near(name: str, known: list[str]) -> str:
-    matches = difflib.get_close_matches(name, known, n=2)
-    return f"; did you mean {' or '.join(matches)}" if matches else ""
+    return message + (near(part, names) or "; nothing in it looks like an application")
 
 
 def _is_own(module: ModuleType, name: str) -> bool:

@@ -4,7 +4,6 @@ Only names and paths are read; nothing is imported.  The search is bounded, for 
 home directory.
 """
 
-import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,8 @@ _NOT_CODE: Final = frozenset(
 
 def similar_modules(wanted: str, directory: Path, *, limit_count: int = 3) -> list[str]:
     """Dotted names below a directory that look like the one that was wanted, best first."""
+    import difflib  # noqa: PLC0415 - only what is not found needs it
+
     found = dict.fromkeys(_modules(directory))
     last = wanted.rpartition(".")[2]
     namesakes = [name for name in found if name.rpartition(".")[2] == last and name != wanted]

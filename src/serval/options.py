@@ -4,7 +4,6 @@ Flag, variable, file key, help and manual entry come from a plain loop over `opt
 Pure: it opens nothing and knows no setting by name.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -221,6 +220,16 @@ def size(
 
 def options_of(cls: type) -> tuple[Option, ...]:
     """The settings of a dataclass, in the order of its fields."""
+    found = _OPTIONS_OF.get(cls)
+    if found is None:  # a start asks several times, and takes 3 ms for each answer
+        found = _OPTIONS_OF[cls] = _options_of(cls)
+    return found
+
+
+_OPTIONS_OF: Final[dict[type, tuple[Option, ...]]] = {}
+
+
+def _options_of(cls: type) -> tuple[Option, ...]:
     return tuple(
         replace(
             one.metadata["option"],
@@ -357,6 +366,8 @@ def near(name: str, known: Iterable[str]) -> str:
     Args:
         known: Every name that may be meant; a mapping has what to suggest for each.
     """
+    import difflib  # noqa: PLC0415 - only what is wrong needs it
+
     matches = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
     if isinstance(known, Mapping):
         matches = [str(known[match]) for match in matches]

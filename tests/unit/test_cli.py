@@ -486,6 +486,22 @@ def test_the_command_imports_no_event_loop_before_it_serves() -> None:
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
+def test_a_start_waits_for_nothing_that_most_of_them_do_not_need() -> None:
+    needless = (
+        "click.shell_completion difflib email encodings.idna h11 importlib.metadata tomllib wsproto"
+    )
+
+    done = python(
+        "import sys, serval.cli, serval.server\n"
+        "from serval.net.bind import TcpBind\n"
+        "from serval.net.listeners import open_listeners\n"
+        "open_listeners([TcpBind('127.0.0.1', 0)], backlog=8)\n"
+        f"print(*set({needless!r}.split()) & set(sys.modules))"
+    )
+
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
 def test_where_there_is_no_fork_one_sentence_says_so() -> None:
     done = python("import os; del os.fork\nfrom serval.cli import main; main(['myapp:app'])")
 

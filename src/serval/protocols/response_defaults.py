@@ -4,10 +4,20 @@ The application's part of a head is made in `protocols/response.py`.
 """
 
 from collections.abc import Callable, Iterable
-from email.utils import formatdate
-from typing import Protocol
+from datetime import UTC, datetime
+from typing import Final, Protocol
 
 from serval.protocols.response import CLOSE, field_line, field_name, status_line
+
+_DAYS: Final = b"Mon Tue Wed Thu Fri Sat Sun".split()
+_MONTHS: Final = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def _http_date(second: int) -> bytes:
+    """The moment as RFC 9110 section 5.6.7 has it; `email.utils` takes 3 ms to load for that."""
+    at = datetime.fromtimestamp(second, UTC)
+    day = b"%b, %02d %b %04d" % (_DAYS[at.weekday()], at.day, _MONTHS[at.month - 1], at.year)
+    return b"%b %02d:%02d:%02d GMT" % (day, at.hour, at.minute, at.second)
 
 
 class ResponseDefaults:
@@ -50,7 +60,7 @@ class ResponseDefaults:
         second = int(self._clock())
         if second != self._second:
             self._second = second
-            date = b"date: %b\r\n" % formatdate(second, usegmt=True).encode() if self._date else b""
+            date = b"date: %b\r\n" % _http_date(second) if self._date else b""
             self._lines = (
                 date + self._server + self._further,
                 self._server + self._further,
