@@ -5,7 +5,7 @@ then.  Thread of the service's loop only.
 """
 
 import socket
-from typing import Final
+from typing import ClassVar, Final
 
 from serval.asgi.types import Address
 from serval.config import ServerConfig
@@ -13,6 +13,7 @@ from serval.errors import PeerError
 from serval.net.trust import TrustList
 from serval.protocols.proxy_preamble import PreambleReader, Version
 from serval.worker.deadlines import Wait
+from serval.worker.early_socket import EarlySocket
 from serval.worker.poller import READ
 from serval.worker.socket_connection import Admit, Selector
 
@@ -51,10 +52,12 @@ class PreambleDesk:
             self._onward(sock, client, server)
 
 
-class PreambleSocket:
+class PreambleSocket(EarlySocket):
     """A socket that waits for its preamble."""
 
-    __slots__ = ("_addresses", "_onward", "_reader", "_selector", "_sock")
+    __slots__ = ("_onward", "_reader")
+
+    _awaited: ClassVar[Wait] = Wait.HEAD
 
     def __init__(
         self,
@@ -64,15 +67,9 @@ class PreambleSocket:
         sock: socket.socket,
         addresses: tuple[Address | None, Address | None],
     ) -> None:
-        self._selector = selector
         self._onward = onward
         self._reader = reader
-        self._sock = sock
-        self._addresses = addresses
-        sock.setblocking(False)
-        selector.watch(sock, self)
-        selector.service.opened(self)
-        selector.service.sweeper.start(Wait.HEAD, self)
+        super().__init__(selector, sock, addresses)
 
     def ready(self, bits: int) -> None:
         """The socket can be read, or is broken."""
@@ -113,27 +110,3 @@ class PreambleSocket:
             self.ready(READ)
         else:
             self.abort()
-
-    def leave(self) -> None:
-        """The server stops soon: what is on its way may still come."""
-
-    def drain(self) -> None:
-        """The server stops: what is on its way gets a moment."""
-        self._selector.service.sweeper.stop(Wait.HEAD, self)
-        self._selector.service.sweeper.start(Wait.LINGER, self)
-
-    def disconnect(self) -> None:
-        """The grace is over."""
-        self.abort()
-
-    def abort(self) -> None:
-        """Close the socket."""
-        if self._sock.fileno() >= 0:
-            self._leave()
-            self._sock.close()
-            self._selector.service.closed(self)
-
-    def _leave(self) -> None:
-        self._selector.forget(self._sock)
-        for wait in (Wait.HEAD, Wait.LINGER):
-            self._selector.service.sweeper.stop(wait, self)

@@ -15,6 +15,7 @@ from serval.asgi.types import Address
 from serval.errors import PeerError
 from serval.net.tls import Certificates, Loaded
 from serval.worker.deadlines import Wait
+from serval.worker.early_socket import EarlySocket
 from serval.worker.poller import READ, WRITE
 from serval.worker.socket_connection import (
     INPUT,
@@ -58,18 +59,12 @@ class TlsDesk:
         TlsHandshake(self._selector, self._certificates, self._onward, sock, (client, server))
 
 
-class TlsHandshake:
+class TlsHandshake(EarlySocket):
     """A connection that is not yet one: nothing of it is known but its first bytes."""
 
-    __slots__ = (
-        "_addresses",
-        "_certificates",
-        "_is_refused",
-        "_loaded",
-        "_onward",
-        "_selector",
-        "_sock",
-    )
+    __slots__ = ("_certificates", "_is_refused", "_loaded", "_onward")
+
+    _awaited: ClassVar[Wait] = Wait.HANDSHAKE
 
     def __init__(
         self,
@@ -79,17 +74,11 @@ class TlsHandshake:
         sock: socket.socket,
         addresses: tuple[Address | None, Address | None],
     ) -> None:
-        self._selector = selector
         self._certificates = certificates
         self._loaded: Loaded = certificates.loaded
-        self._sock = sock
         self._onward = onward
-        self._addresses = addresses
         self._is_refused = False
-        sock.setblocking(False)
-        selector.watch(sock, self)
-        selector.service.opened(self)
-        selector.service.sweeper.start(Wait.HANDSHAKE, self)
+        super().__init__(selector, sock, addresses)
 
     def ready(self, bits: int) -> None:
         """The socket is ready for the next step."""
@@ -203,30 +192,6 @@ class TlsHandshake:
                 self._addresses[0], PeerError(HTTPStatus.REQUEST_TIMEOUT, "tls-handshake-timeout")
             )
         self.abort()
-
-    def leave(self) -> None:
-        """The server stops soon: what is on its way may still come."""
-
-    def drain(self) -> None:
-        """The server stops: what is on its way gets a moment."""
-        self._selector.service.sweeper.stop(Wait.HANDSHAKE, self)
-        self._selector.service.sweeper.start(Wait.LINGER, self)
-
-    def disconnect(self) -> None:
-        """The grace is over."""
-        self.abort()
-
-    def abort(self) -> None:
-        """Close the socket."""
-        self._leave()
-        self._sock.close()
-        self._selector.service.closed(self)
-
-    def _leave(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._selector.forget(self._sock)
-        for wait in (Wait.HANDSHAKE, Wait.LINGER):
-            self._selector.service.sweeper.stop(wait, self)
 
 
 class PlainOnTls(SocketConnection):
