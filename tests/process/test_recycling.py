@@ -182,6 +182,13 @@ def test_a_preloaded_application_is_imported_once() -> None:
         assert program.stop() == ExitStatus.OK
 
 
+def test_the_supervisor_holds_nothing_of_an_application_that_is_not_preloaded() -> None:
+    with serving(1, target="process.heavy_app:app") as (program, _):
+        (worker,) = children_of(program.pid)
+
+        assert own_kib(worker) - own_kib(program.pid) > 25_000  # of the 30 MB that it holds
+
+
 def test_a_preloaded_application_is_held_once() -> None:
     with serving(1, target="process.heavy_app:app") as (program, address):
         assert ask_often(address, 100, keep=True) == [200] * 100

@@ -620,7 +620,14 @@ def test_a_thread_that_dies_is_replaced() -> None:
 
 @pytest.fixture(scope="module")
 def hurried() -> Iterator[tuple[Program, Address]]:
-    options = ("--threads", "2", "--timeout-request", "200ms")
+    options = (
+        "--threads",
+        "2",
+        "--timeout-request",
+        "200ms",
+        "--request-id-header",
+        "X-Request-ID",
+    )
     with serving("process.wsgi_app:app", *options) as (program, address):
         yield program, address
         assert program.stop() == ExitStatus.OK, program.text
@@ -640,6 +647,7 @@ def test_a_thread_that_takes_too_long_is_answered_for(
     assert answer.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
     assert answer.count(b"HTTP/1.1") == 1
     assert b"connection: close" in answer
+    assert len(re.findall(rb"\r\nx-request-id: [0-9a-f]{32}\r\n", answer)) == 1
     program.expect(rf"no response within 0.2 s .timeout_request.*: POST '{path}'")
     program.expect(rf'POST {path} HTTP/1.1" 504')
 

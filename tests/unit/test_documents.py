@@ -12,6 +12,7 @@ from serval.errors import ExitStatus
 from serval.manual_text import SIGNALS, WORKER_STATES
 from serval.options import options_of
 from serval.scoreboard import WorkerState
+from serval.supervisor.signals import ORDER
 from serval.version import __version__
 
 ROOT: Final = Path(__file__).parents[2]
@@ -67,6 +68,12 @@ def test_every_signal_of_the_manual_is_in_the_table() -> None:
     for names, _ in SIGNALS:
         for name in names.split(", "):
             assert f"`{name}`" in README
+
+
+def test_every_signal_that_the_supervisor_acts_on_is_in_the_manual() -> None:
+    told = {f"SIG{name}" for names, _ in SIGNALS for name in names.split(", ")}
+
+    assert told == {one.name for one in ORDER} - {"SIGCHLD"}
 
 
 def test_every_state_of_a_worker_is_in_the_table_and_in_the_manual() -> None:
