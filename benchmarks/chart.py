@@ -19,11 +19,11 @@ text { font: 12px system-ui, sans-serif; fill: #24292f }
 """
 
 
-def bar(row: Row, top: int, shortest: float, room: int, colour: str) -> list[str]:
-    """One server's bar with its name and figure."""
-    times = row.least_us / shortest
-    length = room * min(times, LONGEST_TIMES_SHORTEST) / LONGEST_TIMES_SHORTEST
-    cut = " (cut)" if times > LONGEST_TIMES_SHORTEST else ""
+def bar(row: Row, top: int, us_length: float, colour: str) -> list[str]:
+    """One server's bar with its name and figure, so long for each microsecond."""
+    room = WIDTH - LABELS - FIGURES
+    length = min(row.least_us * us_length, room)
+    cut = " (cut)" if row.least_us * us_length > room + 1 else ""
     middle = top + BAR - 3
     return [
         f'<text x="{LABELS - 6}" y="{middle}" text-anchor="end">{escape(row.server)}</text>',
@@ -33,9 +33,17 @@ def bar(row: Row, top: int, shortest: float, room: int, colour: str) -> list[str
     ]
 
 
+def longest_times_shortest(groups: Sequence[Sequence[Row]]) -> float:
+    """How many times the shortest bar of its group the longest is, as far as it is shown."""
+    costs = [[row.least_us for row in group if row.least_us] for group in groups]
+    times = max((max(group) / min(group) for group in costs if group), default=1.0)
+    return min(times, LONGEST_TIMES_SHORTEST)
+
+
 def chart(works: Sequence[Work], rows: Mapping[str, Sequence[Row]], caption: str) -> str:
-    """Bars of CPU time per unit, the shorter the better; each group has its own scale."""
+    """Bars of CPU time per unit, the shorter the better; the shortest of all groups are alike."""
     parts: list[str] = []
+    shortest_length = (WIDTH - LABELS - FIGURES) / longest_times_shortest(list(rows.values()))
     names = list(dict.fromkeys(row.server for found in rows.values() for row in found))
     top = MARGIN
     for work in works:
@@ -48,7 +56,7 @@ def chart(works: Sequence[Work], rows: Mapping[str, Sequence[Row]], caption: str
         shortest = min(row.least_us for row in found)
         for row in found:
             colour = COLOURS[names.index(row.server) % len(COLOURS)]
-            parts += bar(row, top, shortest, WIDTH - LABELS - FIGURES, colour)
+            parts += bar(row, top, shortest_length / shortest, colour)
             top += BAR + GAP
         top += MARGIN
     parts.append(f'<text class="figure" x="{MARGIN}" y="{top + 12}">{escape(caption)}</text>')

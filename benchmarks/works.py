@@ -91,7 +91,7 @@ WORKS: Final = (
     ),
     Work(
         name="varied",
-        title="hello with these headers, no two requests alike",
+        title="hello with a browser's headers, no two requests alike",
         goals={},
         headers=BROWSER_HEADERS,
         varied=True,

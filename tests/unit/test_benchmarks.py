@@ -1,10 +1,12 @@
-"""What the benchmarks make of what their tools say."""
+"""What the benchmarks make of what their tools say, and the README of what they found."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
+from benchmarks.comparison import CHART, README, RESULTS, drawn, table_line, with_comparison
 from benchmarks.h2load import command, told
 from benchmarks.measurement import Measurement
 from benchmarks.report import goals, summed_up
@@ -68,3 +70,28 @@ def test_our_latency_is_compared_with_the_best_peers(ours: float, verdict: str) 
     assert goals(STEADY, rows) == [
         f"  goal: p99 no worse than the best peer's, granian's, reached: {verdict}"
     ]
+
+
+# --- what the README shows --------------------------------------------------------------------
+
+
+def test_the_table_of_the_readme_is_that_of_the_results() -> None:
+    results = json.loads(RESULTS.read_text())
+
+    assert README.read_text() == with_comparison(README.read_text(), results)
+
+
+def test_the_chart_is_that_of_the_results_and_the_readme_shows_it() -> None:
+    results = json.loads(RESULTS.read_text())
+
+    assert CHART.read_text() == drawn(results)
+    assert "](benchmarks/chart.svg)" in README.read_text()
+
+
+def test_the_least_cost_stands_out_whoever_has_it() -> None:
+    rows = [
+        summed_up(name, [Measurement("hello", name, 0, 10, 1.0, cost)])
+        for name, cost in [("serval", 20.04), ("uvicorn", 1234.5), ("granian", 19.0)]
+    ]
+
+    assert table_line(WORKS[0], rows) == f"| {WORKS[0].title} | 20.0 | 1,234 | **19.0** |"
