@@ -258,17 +258,71 @@ def test_once_closed_it_opens_no_more() -> None:
     run(test)
 
 
+class Crew:
+    """Threads that are behind until they have come further so often."""
+
+    def __init__(self, far_count: int) -> None:
+        self.far_count = far_count
+        self.told: Callable[[], None] | None = None
+        self.awaited = asyncio.Event()
+
+    def is_behind(self) -> bool:
+        return self.far_count > 0
+
+    def await_progress(self, told: Callable[[], None]) -> None:
+        self.told = told
+        self.awaited.set()
+
+    def come_further(self) -> None:
+        self.far_count -= 1
+        self.awaited.clear()
+        told, self.told = self.told, None
+        if told is not None:
+            told()
+
+
 def test_where_those_who_serve_are_behind_it_accepts_nobody_until_they_have_caught_up() -> None:
     async def test() -> None:
         world = World()
-        looks = iter([True, True, True, False, False])
-        world.door.is_behind = lambda: next(looks)
+        crew = world.door.crew = Crew(3)
         assert (world.door.room(), world.watched) == (0, False)
 
+        for _ in range(2):
+            crew.come_further()
+            await crew.awaited.wait()
+            assert not world.watched
+        crew.come_further()
         await world.reopened.wait()
 
         assert world.door.room() == ACCEPT_COUNT
-        assert next(looks, None) is None
+
+    run(test)
+
+
+def test_while_those_who_are_behind_come_no_further_nothing_wakes_it() -> None:
+    async def test() -> None:
+        world = World()
+        world.door.crew = Crew(1)
+        loop = world.service.loop
+        assert isinstance(loop, Loop)
+        called = loop.called
+
+        assert world.door.room() == 0
+
+        assert loop.called == called
+
+    run(test)
+
+
+def test_those_who_catch_up_just_before_the_door_waits_for_it_are_not_missed() -> None:
+    async def test() -> None:
+        world = World()
+        crew = world.door.crew = Crew(1)
+        crew.await_progress = lambda told: crew.come_further()  # type: ignore[method-assign]
+
+        assert world.door.room() == 0
+
+        assert world.watched
 
     run(test)
 
@@ -276,11 +330,11 @@ def test_where_those_who_serve_are_behind_it_accepts_nobody_until_they_have_caug
 def test_once_closed_it_asks_no_more_who_is_behind() -> None:
     async def test() -> None:
         world = World()
-        looks = iter([True])
-        world.door.is_behind = lambda: next(looks)
+        crew = world.door.crew = Crew(1)
         assert world.door.room() == 0
         world.door.close()
 
+        crew.come_further()
         await asyncio.sleep(2 * BEHIND_SECONDS)
 
         assert not world.watched

@@ -7,8 +7,9 @@ Used by the sync lane, which alone accepts.  Thread of the service's loop only.
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from serval.scoreboard import CONNECTIONS, STATE, Slot, WorkerState
 from serval.worker.deadlines import Wait
@@ -21,8 +22,7 @@ from serval.worker.wire import State, Wire
 ACCEPT_COUNT: Final = 16
 # How long others have a chance; whatever waits after that is taken.
 POLITE_SECONDS: Final = 0.002
-
-# How often is looked whether those who serve have caught up.
+# How long threads that were behind and have come further may go on before they are looked at again.
 BEHIND_SECONDS: Final = 0.005
 # How long a connection that begins to rest keeps its place at a door that is full: its thread has
 # to let go of it first, and a next request may be on its way.
@@ -43,6 +43,16 @@ class Door(Enum):
     SHUT = auto()  # for a reason of somebody else's
 
 
+class Crew(Protocol):
+    """Those who serve what is accepted, as the door sees them."""
+
+    def is_behind(self) -> bool:
+        """Whether they cannot keep up, and no more should be accepted yet."""
+
+    def await_progress(self, told: Callable[[], None]) -> None:
+        """Have that called once, in the loop, after they have come further from now on."""
+
+
 class Doorkeeper:
     """Says how many connections may come in now, and asks for the door to be opened or shut.
 
@@ -52,7 +62,7 @@ class Doorkeeper:
         watch: Called with whether the listening sockets are to be watched.
 
     Attributes:
-        is_behind: Says whether those who serve cannot keep up.
+        crew: Those who serve in other threads; None where there are none.
     """
 
     __slots__ = (
@@ -66,7 +76,7 @@ class Doorkeeper:
         "_patience",
         "_service",
         "_watch",
-        "is_behind",
+        "crew",
     )
 
     def __init__(
@@ -81,7 +91,7 @@ class Doorkeeper:
         self._looked_at = -LOOK_SECONDS
         self._offered = 0  # what others had a chance to take
         self._patience = 1  # how much is offered next
-        self.is_behind: Callable[[], bool] = lambda: False
+        self.crew: Crew | None = None
         self._idle = service.idle
 
     def attend(self) -> None:
@@ -97,9 +107,9 @@ class Doorkeeper:
             if most <= 0:
                 self._shut(Door.FULL)
                 return 0
-        if self.is_behind():
+        if self.crew is not None and self.crew.is_behind():
             self._shut(Door.BEHIND)
-            self._service.loop.call_later(BEHIND_SECONDS, self._look_behind)
+            self._wait_for(self.crew)
             return 0
         if self._offered:
             # Others had their chance, and may be busy: the less they take, the more we do.
@@ -164,13 +174,17 @@ class Doorkeeper:
             self._door = Door.OPEN
             self._watch(True)
 
-    def _look_behind(self) -> None:
+    def _wait_for(self, crew: Crew) -> None:
+        """Open once the crew has caught up."""
         if self._door is Door.BEHIND:
-            if self.is_behind():
-                self._service.loop.call_later(BEHIND_SECONDS, self._look_behind)
-            else:
+            # Before the look: it may come further at any time.
+            crew.await_progress(partial(self._came_further, crew))
+            if not crew.is_behind():
                 self._door = Door.OPEN
                 self._watch(True)
+
+    def _came_further(self, crew: Crew) -> None:
+        self._service.loop.call_later(BEHIND_SECONDS, self._wait_for, crew)
 
     def _one_rests(self) -> None:
         """A connection that was busy is idle, and may make way.  Any thread."""

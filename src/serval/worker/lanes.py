@@ -129,7 +129,7 @@ def open_lanes(
         adopt = threads.adopt if threads is not None else None
         worker = SyncWorker(service, listeners, pool, certificates=certificates, adopt=adopt)
         if threads is not None:
-            worker.door.is_behind = threads.is_behind
+            worker.door.crew = threads
         return worker
 
     count = service.config.threads

@@ -145,6 +145,8 @@ class LoopSeat(PoolSeat):
         except Exception:
             logger.exception("a connection is dropped because of a defect in serval")
             connection.drop()
+        if self.threads.is_awaited:
+            self.threads.came_further()
 
     def _serve_held(self, connection: AsgiConnection) -> None:
         try:
@@ -152,6 +154,8 @@ class LoopSeat(PoolSeat):
         except Exception:
             logger.exception("a connection is dropped because of a defect in serval")
             connection.drop()
+        if self.threads.is_awaited:
+            self.threads.came_further()
 
     # What connections ask for.
 

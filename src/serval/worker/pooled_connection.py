@@ -57,6 +57,13 @@ class Owner(Protocol):
     def forget(self, sock: socket.socket) -> None:
         """Watch its socket no more."""
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a connection that ends should be told of, by `came_further`."""
+
+    def came_further(self) -> None:
+        """It has ended."""
+
 
 class PooledConnection(SocketConnection):
     """A connection whose socket waits in the pool's poller while nobody serves it.
@@ -228,8 +235,11 @@ class PooledConnection(SocketConnection):
             self._interest = interest  # until it is released
 
     def _close_wire(self, *, reset: bool) -> None:
-        self.threads.forget(self._sock)
+        threads = self.threads
+        threads.forget(self._sock)
         super()._close_wire(reset=reset)
+        if threads.is_awaited:
+            threads.came_further()
 
     def _hand_over(self, request: RequestReceived, scope: Scope) -> None:
         self.threads.forget(self._sock)

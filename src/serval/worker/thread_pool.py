@@ -3,7 +3,7 @@
 One poller holds every connection that waits, each armed for one event, so that the kernel wakes one
 thread for it.  `members` says who owns a connection: taking it out there claims it, arming it and
 putting it back releases it.  The pool is built, drained and closed by the main thread; `claim`,
-`release`, `came_early`, `forget`, `replace` and `settled` may be called by any.
+`release`, `came_early`, `came_further`, `forget`, `replace` and `settled` may be called by any.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
@@ -132,6 +132,7 @@ class ThreadPool:
         desk: The seat of those that wait.
         crew: The threads.
         is_closed: They shall end.
+        is_awaited: A thread that has come further should say so, by `came_further`.
 
     Args:
         connect: Makes a connection of an accepted socket.
@@ -148,6 +149,8 @@ class ThreadPool:
         self.connections: set[PooledConnection] = set()
         self.is_closed = False
         self._early: set[int] = set()
+        self.is_awaited = False
+        self._told: Callable[[], None] = lambda: None
         self._newcomers = Newcomers()
         self._connect = connect
         self.crew: list[PoolThread] = []
@@ -238,6 +241,17 @@ class ThreadPool:
     def is_behind(self) -> bool:
         """Whether the threads cannot keep up, and no more should be accepted yet.  Main thread."""
         return self._roster.parked_count >= PARKED_COUNT or self._newcomers.are_too_many()
+
+    def await_progress(self, told: Callable[[], None]) -> None:
+        """Have that called once, on the main loop, when a thread has come further.  Main thread."""
+        self._told = told
+        self.is_awaited = True
+
+    def came_further(self) -> None:
+        """A connection was served or has ended, which is awaited.  Any thread."""
+        self.is_awaited = False
+        with suppress(RuntimeError):  # the loop is closed: the thread was left behind
+            self.front.loop.call_soon_threadsafe(self._told)
 
     def claim(self, connection: PooledConnection) -> bool:
         """Own a connection that waits; False where somebody else owns it."""

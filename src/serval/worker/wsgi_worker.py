@@ -193,6 +193,8 @@ class WsgiThread(PoolThread):
         except BaseException:
             connection.drop()
             raise
+        if self._pool.is_awaited:
+            self._pool.came_further()
 
 
 def connect_wsgi(
