@@ -30,13 +30,11 @@ from serval.supervisor.actions import (
 from serval.supervisor.backoff import WINDOW_SECONDS, Backoff
 from serval.supervisor.child import NEXT, VERDICTS, Child, Death, Phase, Verdict, obituary
 from serval.supervisor.patience import SLACK_SECONDS, due_at, lost, spare_sleepers
-from serval.supervisor.stages import ESCALATION, NOTICES, ORDERS, Stage
+from serval.supervisor.stages import ESCALATION, LISTENING, ORDERS, SERVING, Stage, notice
 
 BOOT_FAILURE_SECONDS: Final = 1.5  # nobody has been served: the error should be seen at once
 
 _ALIVE: Final = (Phase.BOOTING, Phase.READY, Phase.RETIRING, Phase.OVERDUE, Phase.HUNG)
-_SERVING: Final = (Phase.READY, Phase.RETIRING)
-_LISTENING: Final = (Stage.RUNNING, Stage.LEAVING)
 
 
 class Plan:
@@ -59,8 +57,7 @@ class Plan:
         self._held_until = 0.0  # no fork before that; 0.0 where nothing holds it up
         self._leaving_until = inf
         self._began_at = 0.0
-        self._stop_asked_at: float | None = None  # by the operator
-        self._is_over = False
+        self._stop_asked_at = inf  # by the operator
         self._progress = ServerState.BOOTING
         self._stage = Stage.RUNNING
         self._status = ExitStatus.OK
@@ -137,7 +134,7 @@ class Plan:
     def beat(self, index: int, at: float) -> None:
         """A child's event loop turned at that moment."""
         child = self._children[index]
-        if child.phase in _SERVING:
+        if child.phase in SERVING:
             child.due_at = due_at(child, self._settings, at)
 
     def exited(self, death: Death, now: float) -> list[Action]:
@@ -194,7 +191,7 @@ class Plan:
     def _advance(self, child: Child, before: Phase, now: float) -> None:
         """A child has got further by its own account."""
         child.due_at = due_at(child, self._settings, now)
-        if child.phase in _SERVING:
+        if child.phase in SERVING:
             if child.generation == self._generation:
                 self._fallback = None
             if before is Phase.BOOTING and self._progress is not ServerState.BOOTING:
@@ -292,7 +289,7 @@ class Plan:
         Args:
             seconds: How long a quick stop may take, instead of what the settings say.
         """
-        if self._stage in _LISTENING and stage not in _LISTENING:
+        if self._stage in LISTENING and stage not in LISTENING:
             self._actions.append(Unlisten())
         settings = self._settings
         self._stage = stage
@@ -319,13 +316,9 @@ class Plan:
         """Enter a stage of stopping that the operator wants, and say so."""
         if stage is Stage.LEAVING and not self._settings.drain_delay_seconds:
             stage = Stage.GRACEFUL
-        if self._stop_asked_at is None:
-            self._stop_asked_at = now
+        self._stop_asked_at = min(self._stop_asked_at, now)
         self._stop_all(stage, now)
-        leaving = stage is Stage.LEAVING
-        settings = self._settings
-        seconds = settings.drain_delay_seconds if leaving else settings.graceful_seconds
-        self._say("info", NOTICES[stage].format(seconds))
+        self._say("info", notice(stage, self._settings))
 
     def _resize(self, wanted: int) -> None:
         # Twice the slots, so that every worker could be in replacement.
@@ -336,11 +329,11 @@ class Plan:
         """Bring children and target together; hand out the actions."""
         if self._stage is Stage.RUNNING:
             self._balance(now)
-        elif not self._children and not self._is_over:
-            self._is_over = True
+        elif not self._children and self._stage is not Stage.OVER:
             if self._stage is Stage.LEAVING:
                 self._stop_all(Stage.GRACEFUL, now)
-            if self._stop_asked_at is not None:
+            self._stage = Stage.OVER
+            if self._stop_asked_at != inf:
                 self._say("info", f"stopped after {now - self._stop_asked_at:.2f} s")
             self._actions.append(Finish(self._status))
         actions, self._actions = self._actions, []
@@ -350,14 +343,14 @@ class Plan:
         """One step towards as many children as wanted, all of this generation."""
         if self._settings.replacement is Replacement.AT_ONCE:
             for child in filter(self._is_outdated, self.children):
-                if child.phase in (Phase.BOOTING, *_SERVING):
+                if child.phase in (Phase.BOOTING, *SERVING):
                     self._stop(child, now)
         alive = [c for c in self._children.values() if c.phase in _ALIVE]
         if len(alive) < self._target:
             if not self._old_goes_first or len(self._children) < self._target:
                 self._spawn(now)
             return
-        if any(c.phase not in _SERVING for c in alive):
+        if any(c.phase not in SERVING for c in alive):
             return  # one thing after the other
         self._announce_start(now)
         surplus = len(alive) - self._target
@@ -398,7 +391,7 @@ class Plan:
         return self._settings.replacement is Replacement.STOP_FIRST
 
     def _serving(self) -> list[Child]:
-        return [child for child in self._children.values() if child.phase in _SERVING]
+        return [child for child in self._children.values() if child.phase in SERVING]
 
     def _tell(self, child: Child, order: Order) -> None:
         self._actions.append(Tell(child.pid, order))
