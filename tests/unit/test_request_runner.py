@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from stub_connection import App, Peer, World, get, ok, world_of
 
+from serval.asgi.http_messages import BROKEN
 from serval.asgi.types import Receive, Scope, Send
 from serval.errors import ClientDisconnected
 from serval.lifecycle import LifecycleEvent, RequestFinished, RequestStarted
@@ -141,6 +142,7 @@ def test_a_response_that_is_cut_is_counted_and_told_of(
     collector = watched(world)
     app.waits = True
     connection.data_received(get())
+    connection.exchange.phase = BROKEN  # as it does itself before it breaks off
     connection.break_off()
 
     assert connection.ended == "closed"
