@@ -334,7 +334,6 @@ def test_nothing_of_the_process_changes(run: Run) -> None:
             sys.excepthook,
             gc.get_freeze_count(),
             os.umask(os.umask(0o022)),
-            threading.enumerate(),
             dict(os.environ),
             asyncio.get_running_loop().get_exception_handler(),
         ]
@@ -343,9 +342,13 @@ def test_nothing_of_the_process_changes(run: Run) -> None:
 
     async def main() -> None:
         before = state()
+        # Some that others have left may end meanwhile.
+        threads = set(threading.enumerate())
         async with Server("process.scope_app:app", port=0):
             assert state() == before
+            assert threads.issuperset(threading.enumerate())
         assert state() == before
+        assert threads.issuperset(threading.enumerate())
 
     umask = os.umask(0o022)
     try:
