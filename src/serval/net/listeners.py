@@ -25,8 +25,8 @@ SAME_OWNER: Final = (-1, -1)  # what chown(2) leaves as it is
 _FIRST_ACTIVATED_FD: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _PROBE_SECONDS: Final = 1.0  # a live server's queue answers at once, whatever the server does
 _PORT_TRIES: Final = 16  # for a port that is free in both families
-# What the kernel answers where IPv6 is compiled out, disabled, or has no such address.
 _ADDRESS: Final = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[!-~]*", re.ASCII)
+# What the kernel answers where IPv6 is compiled out, disabled, or has no such address.
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 _log = logging.getLogger("serval.error")
