@@ -167,12 +167,15 @@ class Doorkeeper:
             self._door = door
             self._watch(False)
 
+    def _open(self) -> None:
+        self._door = Door.OPEN
+        self._watch(True)
+
     def _reopen(self) -> None:
         if self._door is Door.HELD:
             self._offered = self._patience
             self._patience = min(self._patience * 2, ACCEPT_COUNT)
-            self._door = Door.OPEN
-            self._watch(True)
+            self._open()
 
     def _wait_for(self, crew: Crew) -> None:
         """Open once the crew has caught up."""
@@ -180,8 +183,7 @@ class Doorkeeper:
             # Before the look: it may come further at any time.
             crew.await_progress(partial(self._came_further, crew))
             if not crew.is_behind():
-                self._door = Door.OPEN
-                self._watch(True)
+                self._open()
 
     def _came_further(self, crew: Crew) -> None:
         self._service.loop.call_later(BEHIND_SECONDS, self._wait_for, crew)
@@ -197,8 +199,7 @@ class Doorkeeper:
 
     def _look_again(self) -> None:
         if self._door is Door.FULL:
-            self._door = Door.OPEN
-            self._watch(True)
+            self._open()
 
     def _make_way(self) -> None:
         """A connection has ended."""
