@@ -138,6 +138,24 @@ def drive(
     return Outcome(log.finish(), None)
 
 
+def refused_after(
+    pieces: Iterable[bytes], limits: HeadLimits | None = None, max_body_bytes: int = 0
+) -> int | None:
+    """After how many bytes the refusal comes; None if it waits for more, or their end."""
+    protocol = H1Protocol(limits or HeadLimits(), body_limits=BodyLimits(max_body_bytes))
+    log = _Log()
+    count = 0
+    try:
+        for piece in pieces:
+            count += len(piece)
+            protocol.receive_data(piece)
+            if not _read_all(protocol, log):
+                return None
+    except PeerError:
+        return count
+    return None
+
+
 def _read_all(protocol: H1Protocol, log: _Log) -> bool:
     """Read what there is; False once nothing more may be read on this connection."""
     while True:

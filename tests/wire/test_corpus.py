@@ -6,7 +6,7 @@ import random
 import pytest
 
 from serval.protocols.refusals import REFUSALS
-from wire.driver import CORPUS, Case, Outcome, cases, cut, drive
+from wire.driver import CORPUS, Case, Outcome, cases, cut, drive, refused_after
 
 CASES = cases()
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -58,6 +58,19 @@ def test_fed_at_random_cuts_a_case_comes_out_the_same(case: Case) -> None:
 
         assert verdict(outcome) == expected(case), places
         assert outcome.refusal == whole.refusal, places
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.refusal], ids=lambda case: case.name
+)
+def test_a_refusal_waits_for_no_further_bytes_wherever_the_input_was_cut(case: Case) -> None:
+    limits = case.limits, case.max_body_bytes
+    known_at = refused_after(cut(case.data, range(len(case.data))), *limits)
+    needed = case.data[:known_at]
+    chance = random.Random(case.name)  # noqa: S311 - chooses cuts, not secrets
+
+    for place in chance.sample(range(len(needed)), min(len(needed), 150)):
+        assert refused_after(cut(needed, [place]), *limits) == known_at, place
 
 
 def test_the_corpus_is_large_and_pairs_every_request_with_an_expectation() -> None:

@@ -362,8 +362,8 @@ class H1Protocol:
                 if part is DATA:
                     pieces.append(view[begin:end])
         except PeerError:
-            # What stands before the fault is read first; it is found again after that.
-            if end == self._start:
+            # Data before the fault is read first; it is found again after that.
+            if not pieces:
                 raise
         if pieces or scanner.part is not TRAILERS:
             self._consume(end)
