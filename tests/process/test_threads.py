@@ -887,3 +887,25 @@ def test_pipelined_requests_of_all_kinds_are_answered_in_order(
         b"MainThread True MainThread async"
     ] * 5
     assert answer.endswith(b"hello")
+
+
+@pytest.mark.parametrize("comes", ["an end", "a request and an end"])
+def test_what_comes_while_a_request_moves_to_another_thread_is_not_lost(
+    asgi: tuple[Program, Address], comes: str
+) -> None:
+    further = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as bell,
+        socket.create_connection(asgi[1], timeout=20) as client,
+    ):
+        # Its body brings this one home, where what follows it must not stay.
+        head = b"POST /held-up?%d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head % bell.getsockname()[1] + b"5\r\nhello\r\n0\r\n\r\n" + further)
+        handler, _ = bell.accept()
+        with handler:  # the thread sees nothing of this before the handler ends
+            if comes != "an end":
+                client.sendall(further)
+            client.shutdown(socket.SHUT_WR)
+
+        answers = read_all(client)
+        assert answers.count(b"HTTP/1.1 200 OK") == (2 if comes == "an end" else 3)

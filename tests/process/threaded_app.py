@@ -5,6 +5,7 @@ import contextvars
 import hashlib
 import json
 import os
+import socket
 import threading
 import time
 from collections import Counter
@@ -78,6 +79,16 @@ async def digest(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, f"{size} {found.hexdigest()} {thread}".encode())
 
 
+async def held_up(scope: Scope, receive: Receive, send: Send) -> None:
+    """Once the body is here, block until who listens at the port in the query lets go."""
+    while (await receive())["more_body"]:
+        pass
+    port = int(scope["query_string"])
+    with socket.create_connection(("127.0.0.1", port)) as bell:
+        bell.recv(1)
+    await answer(send, b"hello")
+
+
 async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for number in range(200):
@@ -147,6 +158,7 @@ ROUTES = {
     "/wait": wait,
     "/pause": pause,
     "/digest": digest,
+    "/held-up": held_up,
     "/stream": stream,
     "/endless": endless,
     "/background": background,

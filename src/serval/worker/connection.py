@@ -117,7 +117,7 @@ class HttpConnection(RequestRunner):
                 self._settle()
         elif self.state is _OPEN and self.parser.has_trailing_data:
             self.advance()
-        else:
+        elif self.state is not State.HELD:  # what came before the end is served all the same
             self.close()
 
     def peer_shut(self) -> None:
@@ -140,6 +140,8 @@ class HttpConnection(RequestRunner):
                 if data:
                     self.parser.receive_data(data)
                 at_rest = self._take_events()
+            elif data and self.state is State.HELD:
+                self.parser.receive_data(data)  # it follows the request that waits
         except PeerError as error:
             self._refuse(error)
         finally:

@@ -111,7 +111,7 @@ class LoopSeat(PoolSeat):
             self.loop.call_later(REST_SECONDS, self.take_part)
             return
         for fd, bits in self.threads.poller.poll(0, 1):
-            connection = self.threads.members.pop(fd, None) or self.threads.came_early(fd)
+            connection = self.threads.armed.take(fd)
             if connection is not None:
                 self.is_free = False
                 self._serve(connection, bits)

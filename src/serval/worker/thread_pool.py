@@ -1,9 +1,8 @@
 """Connections that are served by threads: who may touch which, and how they all end.
 
-One poller holds every connection that waits, each armed for one event, so that the kernel wakes one
-thread for it.  `members` says who owns a connection: taking it out there claims it, arming it and
-putting it back releases it.  The pool is built, drained and closed by the main thread; `claim`,
-`release`, `came_early`, `came_further`, `forget`, `replace` and `settled` may be called by any.
+A connection that waits is `armed`; whoever takes it out there owns it.  The pool is built, drained
+and closed by the main thread; `claim`, `release`, `came_further`, `forget`, `replace` and `settled`
+may be called by any.
 """
 
 import asyncio
@@ -18,10 +17,11 @@ from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 from serval.asgi.types import Address
+from serval.worker.armed import Armed
 from serval.worker.async_pool import AsyncPool
 from serval.worker.deadlines import Wait
 from serval.worker.newcomers import Newcomers
-from serval.worker.poller import ONE_SHOT, READ, Poller, create_poller
+from serval.worker.poller import READ, Poller, create_poller
 from serval.worker.pooled_connection import PooledConnection
 from serval.worker.roster import Roster
 from serval.worker.service import ServedConnection, Service
@@ -127,7 +127,7 @@ class ThreadPool:
         front: The service of the main thread.
         pool: Takes what the threads will not serve.
         poller: Where connections wait, each armed for one event.
-        members: Those that wait, by descriptor.
+        armed: Those that wait.
         connections: All that are open, claimed or not.
         desk: The seat of those that wait.
         crew: The threads.
@@ -145,10 +145,9 @@ class ThreadPool:
         self.front = front
         self.pool = pool
         self.poller: Poller = create_poller()
-        self.members: dict[int, PooledConnection] = {}
+        self.armed: Armed[PooledConnection] = Armed(self.poller)
         self.connections: set[PooledConnection] = set()
         self.is_closed = False
-        self._early: set[int] = set()
         self.is_awaited = False
         self._told: Callable[[], None] = lambda: None
         self._newcomers = Newcomers()
@@ -209,7 +208,7 @@ class ThreadPool:
         services = self._services()
         return Counts(
             requests=sum(service.stats.requests for service in services),
-            in_flight=len(self.connections) - len(self.members),
+            in_flight=len(self.connections) - len(self.armed),
             connections=len(self.connections) - 1,  # the front counts the pool as one
             websockets=0,
             rejected=sum(service.stats.rejected for service in services),
@@ -235,7 +234,7 @@ class ThreadPool:
         if connection.state is not State.CLOSED:
             self.poller.register(connection.fd, 0)
             self._newcomers.came(connection)
-            self._arm(connection)
+            self.armed.arm(connection)
         return connection
 
     def is_behind(self) -> bool:
@@ -255,12 +254,10 @@ class ThreadPool:
 
     def claim(self, connection: PooledConnection) -> bool:
         """Own a connection that waits; False where somebody else owns it."""
-        if self.members.get(connection.fd) is not connection:
-            return False
-        found = self.members.pop(connection.fd, None)
+        found = self.armed.take_from(connection)
         if found is connection:
             return True
-        if found is not None:  # it was closed since, and another one has its descriptor
+        if found is not None:
             self.release(found)
         return False
 
@@ -270,32 +267,10 @@ class ThreadPool:
         if service.draining:
             connection.drain_here()
         if connection.state is not State.CLOSED:
-            self._arm(connection)
+            self.armed.arm(connection)
             # The drain may have begun in between, and has not found it among those that wait.
             if service.draining and not connection.is_ending and self.claim(connection):
                 self.release(connection)
-
-    def _arm(self, connection: PooledConnection) -> None:
-        fd = connection.fd
-        while True:
-            self.poller.modify(fd, connection.interest | ONE_SHOT)
-            # Only now, since whoever finds it there owns it, event or not.
-            self.members[fd] = connection
-            if fd not in self._early:
-                return
-            # Its event came in between and has found nobody.
-            self._early.discard(fd)
-            if not self.claim(connection):
-                return
-
-    def came_early(self, fd: int) -> PooledConnection | None:
-        """Claim what an event is for that was not to be found: perhaps it was just being armed."""
-        self._early.add(fd)
-        # In this order: either it is there by now, or whoever puts it there sees our mark.
-        connection = self.members.pop(fd, None)
-        if connection is not None:
-            self._early.discard(fd)
-        return connection
 
     def forget(self, sock: socket.socket) -> None:
         """Watch the socket of a claimed connection no more; before it is closed or given away."""

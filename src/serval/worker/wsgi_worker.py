@@ -158,7 +158,7 @@ class WsgiThread(PoolThread):
     def run(self) -> None:
         """Serve one event after the other until the pool has closed."""
         threads, seat, roster = self._pool, self._seat, self._pool.roster
-        members, ready, turns = threads.members, threads.ready, threads.turns
+        armed, ready, turns = threads.armed, threads.ready, threads.turns
         try:
             while not threads.is_closed:
                 if turns is not None and turns.holder is not seat:
@@ -168,7 +168,7 @@ class WsgiThread(PoolThread):
                 except IndexError:
                     self._look()
                     continue
-                connection = members.pop(fd, None) or threads.came_early(fd)
+                connection = armed.take(fd)
                 if connection is not None:
                     self._serve(connection, bits)
                     while roster.parked_count and (parked := roster.take(seat)) is not None:
