@@ -8,6 +8,7 @@ are any.  Where nothing else is said, only the thread of the loop may call.
 import asyncio
 import logging
 import socket
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from serval.worker.asgi_connection import AsgiConnection
 from serval.worker.asgi_connection import LoopSeat as SeatWithLoop
 from serval.worker.async_pool import AsyncPool
 from serval.worker.deadlines import Wait
+from serval.worker.pace import INSTANT_SECONDS
 from serval.worker.pooled_connection import PooledConnection
 from serval.worker.roster import Roster
 from serval.worker.service import Service
@@ -105,17 +107,25 @@ class LoopSeat(PoolSeat):
             self.loop.remove_reader(self.threads.poller.fileno())
 
     def _take(self) -> None:
-        """Serve one event of the pool, if nobody else was quicker."""
+        """Serve an event of the pool, if nobody else was quicker, and what follows at once."""
         if self.housed_count and self._shall_rest():
             self._stop_taking()
             self.loop.call_later(REST_SECONDS, self.take_part)
             return
-        for fd, bits in self.threads.poller.poll(0, 1):
-            connection = self.threads.armed.take(fd)
+        threads = self.threads
+        poll, take = threads.poller.poll, threads.armed.take
+        end_at = time.monotonic() + INSTANT_SECONDS
+        # One by one, so that others find what this thread does not come to.  But not for each of
+        # them through the loop, which costs more than a quick request, and wakes the others anew.
+        while events := poll(0, 1):
+            fd, bits = events[0]
+            connection = take(fd)
             if connection is not None:
                 self.is_free = False
                 self._serve(connection, bits)
                 self._calm()
+            if self.housed_count or time.monotonic() >= end_at:
+                break
 
     def _shall_rest(self) -> bool:
         """Whether another thread had better take what comes."""
