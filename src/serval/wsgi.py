@@ -1,7 +1,7 @@
 """A WSGI application's half of a request, by PEP 3333: its input, and how it answers.
 
-Pure: bytes come from and go to whoever calls, which is `worker/wsgi_worker.py`.  How an answer is
-framed is not decided here.
+Pure: bytes come from and go to whoever calls, which is `worker/threads/wsgi_worker.py`.  How an
+answer is framed is not decided here.
 """
 
 import io

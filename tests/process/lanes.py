@@ -21,14 +21,14 @@ from serval.config import ServerConfig
 from serval.lifecycle import LifecycleEvent
 from serval.net.bind import TcpBind
 from serval.net.listeners import Listener, open_listeners
-from serval.worker.asgi_worker import AsgiPool
 from serval.worker.async_pool import AsyncPool
-from serval.worker.connection import HttpConnection
+from serval.worker.connections.connection import HttpConnection
+from serval.worker.connections.socket_connection import Adopt
+from serval.worker.counts.tally import Stats
 from serval.worker.drain import drain
 from serval.worker.service import Service
-from serval.worker.socket_connection import Adopt
 from serval.worker.sync_worker import SyncWorker
-from serval.worker.tally import Stats
+from serval.worker.threads.asgi_worker import AsgiPool
 
 PATIENCE_SECONDS = 20.0
 

@@ -12,7 +12,7 @@ import pytest
 from process.harness import Program, running
 from serval.errors import ExitStatus
 from serval.worker.door import ACCEPT_COUNT
-from serval.worker.newcomers import NEWCOMERS_COUNT
+from serval.worker.threads.newcomers import NEWCOMERS_COUNT
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -16,7 +16,7 @@ from process.lanes import (
     waiting,
 )
 from serval.asgi.types import Receive, Scope, Send
-from serval.worker.wire import HIGH_WATER_BYTES
+from serval.worker.connections.wire import HIGH_WATER_BYTES
 
 MEBIBYTE = 1 << 20
 

@@ -28,7 +28,7 @@ from process.lanes import (
 from serval import Server
 from serval.asgi.types import Receive, Scope, Send
 from serval.errors import AppError, ClientDisconnected
-from serval.worker import files
+from serval.worker.connections import files
 
 LARGE = bytes(range(256)) * 32_768  # 8 MiB: far more than any socket buffer
 SMALL = b"small" * 100

@@ -22,9 +22,9 @@ from process.lanes import (
 )
 from serval.asgi.types import Receive, Scope, Send
 from serval.net.unsent import LITTLE_BYTES
-from serval.worker.connection import HttpConnection
-from serval.worker.socket_connection import SocketConnection
-from serval.worker.wire import HIGH_WATER_BYTES
+from serval.worker.connections.connection import HttpConnection
+from serval.worker.connections.socket_connection import SocketConnection
+from serval.worker.connections.wire import HIGH_WATER_BYTES
 
 
 def test_a_response_of_unknown_length_is_chunked(kind: Kind) -> None:

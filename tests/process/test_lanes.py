@@ -17,7 +17,7 @@ from process.lanes import (
 )
 from serval.access_log import AccessLog, Finished
 from serval.asgi.types import Receive, Scope, Send
-from serval.worker.wire import State
+from serval.worker.connections.wire import State
 
 # --- many requests ----------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ import pytest
 
 from process.lanes import Kind, Notes, Server, answer, request, serving
 from serval.asgi.types import Receive, Scope, Send
+from serval.worker.connections.wire import State
 from serval.worker.deadlines import Wait
-from serval.worker.pooled_connection import PooledConnection
-from serval.worker.wire import State
+from serval.worker.threads.pooled_connection import PooledConnection
 
 KINDS = [Kind("thread", "asyncio"), Kind("thread", "uvloop")]
 

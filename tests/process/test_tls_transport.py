@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import trustme
 
+from serval.worker.connections.tls_transport import HIGH_WATER_BYTES, TlsTransport
 from serval.worker.loops import loop_factory
-from serval.worker.tls_transport import HIGH_WATER_BYTES, TlsTransport
 
 MUCH = bytes(4 * 1024 * 1024)
 PATIENCE_SECONDS = 20.0

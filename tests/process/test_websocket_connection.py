@@ -28,8 +28,8 @@ from serval.lifecycle import (
 )
 from serval.protocols.events import RequestReceived
 from serval.protocols.http1 import H1Protocol
+from serval.worker.connections.websocket import WebSocketConnection, handle_websocket
 from serval.worker.service import Service
-from serval.worker.websocket import WebSocketConnection, handle_websocket
 
 Runner = Callable[[Coroutine[Any, Any, None]], None]
 

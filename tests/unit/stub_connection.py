@@ -10,10 +10,10 @@ from serval.asgi.types import ASGIApp, Receive, Scope, Send
 from serval.config import ServerConfig
 from serval.lifecycle import Lane
 from serval.protocols.events import RequestReceived
-from serval.worker.connection import HttpConnection
+from serval.worker.connections.connection import HttpConnection
+from serval.worker.connections.wire import State
 from serval.worker.deadlines import Wait
 from serval.worker.service import Service
-from serval.worker.wire import State
 
 UNBOUNDED = 1 << 40
 

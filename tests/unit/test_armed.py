@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from serval.worker.armed import Armed
 from serval.worker.poller import ONE_SHOT, PEER_SHUT, READ, Poller, create_poller
+from serval.worker.threads.armed import Armed
 
 
 class Connection:

@@ -5,9 +5,13 @@ from stub_connection import CLOSE, UNBOUNDED, App, Peer, World, get, ok, post, w
 
 from serval.asgi.response_side import DISCARD_BYTES
 from serval.asgi.types import Receive, Scope, Send
-from serval.worker.connection import BODY_BUFFER_BYTES, BODY_PROGRESS_BYTES, PIPELINE_COUNT
+from serval.worker.connections.connection import (
+    BODY_BUFFER_BYTES,
+    BODY_PROGRESS_BYTES,
+    PIPELINE_COUNT,
+)
+from serval.worker.connections.wire import HIGH_WATER_BYTES, State
 from serval.worker.deadlines import Wait
-from serval.worker.wire import HIGH_WATER_BYTES, State
 
 WEBSOCKET = (
     "connection: upgrade",

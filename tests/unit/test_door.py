@@ -9,9 +9,9 @@ from stub_connection import StubConnection
 from serval.asgi.types import Receive, Scope, Send
 from serval.config import ServerConfig
 from serval.scoreboard import Scoreboard, WorkerState
+from serval.worker.connections.wire import State
 from serval.worker.door import ACCEPT_COUNT, BEHIND_SECONDS, Doorkeeper
 from serval.worker.service import Service
-from serval.worker.wire import State
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from serval.errors import AppError
-from serval.worker import files
-from serval.worker.files import READ_BYTES, open_file
+from serval.worker.connections import files
+from serval.worker.connections.files import READ_BYTES, open_file
 
 DATA = bytes(range(256)) * 1024
 

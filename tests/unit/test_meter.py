@@ -3,7 +3,7 @@ import pytest
 from serval.latency import bucket_of
 from serval.protocols.refusals import REASONS
 from serval.scoreboard import REFUSED_COUNT, Scoreboard, Slot
-from serval.worker.meter import Meter
+from serval.worker.counts.meter import Meter
 
 
 @pytest.fixture

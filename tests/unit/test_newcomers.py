@@ -1,6 +1,6 @@
 """Whether more wait to be served than should."""
 
-from serval.worker.newcomers import NEWCOMERS_COUNT, Newcomers
+from serval.worker.threads.newcomers import NEWCOMERS_COUNT, Newcomers
 
 
 class Client:

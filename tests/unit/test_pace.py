@@ -1,6 +1,6 @@
 """How long requests hold their thread, by experience."""
 
-from serval.worker.pace import (
+from serval.worker.threads.pace import (
     INSTANT_SECONDS,
     QUICK_SECONDS,
     SHAPES_COUNT,

@@ -4,8 +4,8 @@ import pytest
 
 from serval.config import ServerConfig
 from serval.jitter import Jitter
-from serval.worker.pulse import beat_seconds, retirement_limits
 from serval.worker.retirement import Limits
+from serval.worker.watch.pulse import beat_seconds, retirement_limits
 
 
 @pytest.mark.parametrize(

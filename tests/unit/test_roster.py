@@ -1,6 +1,6 @@
 """How many threads may block at a time, and what waits meanwhile."""
 
-from serval.worker.roster import Roster
+from serval.worker.threads.roster import Roster
 
 
 class Worker:

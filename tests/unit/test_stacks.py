@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from serval.asgi.types import Scope
-from serval.worker.stacks import (
+from serval.worker.connections.websocket import SERVED, WebSocketConnection
+from serval.worker.watch.stacks import (
     frame_of,
     frames_of,
     frames_of_task,
@@ -20,7 +21,6 @@ from serval.worker.stacks import (
     scope_of,
     stack_lines,
 )
-from serval.worker.websocket import SERVED, WebSocketConnection
 
 
 def names(frames: list[tuple[FrameType, int]]) -> list[str]:

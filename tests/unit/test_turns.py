@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serval.worker.turns import STUCK_SECONDS, Turns
+from serval.worker.threads.turns import STUCK_SECONDS, Turns
 
 PATIENCE_SECONDS = 20.0
 

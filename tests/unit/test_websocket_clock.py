@@ -1,4 +1,4 @@
-from serval.worker.websocket_clock import LATE_SECONDS, NEVER, Due, WebSocketClock
+from serval.worker.connections.websocket_clock import LATE_SECONDS, NEVER, Due, WebSocketClock
 
 
 def test_the_earliest_moment_is_the_next() -> None:

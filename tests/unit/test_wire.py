@@ -5,8 +5,8 @@ import pytest
 from stub_connection import App, Peer, World, world_of
 
 from serval.lifecycle import LifecycleEvent
+from serval.worker.connections.wire import HIGH_WATER_BYTES, State, abandon
 from serval.worker.deadlines import Wait
-from serval.worker.wire import HIGH_WATER_BYTES, State, abandon
 
 
 @pytest.fixture

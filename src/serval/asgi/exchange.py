@@ -2,7 +2,7 @@
 
 Pure but for two waits, which the lane supplies: the exchange turns the application's messages into
 bytes (`asgi/response_side.py`) and its connection's events into messages (`asgi/request_side.py`).
-Made by `worker/connection.py`, one per request.
+Made by `worker/connections/connection.py`, one per request.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """One WebSocket session: which ASGI message is legal when, and what it becomes on the wire.
 
-Pure: bytes and messages in, bytes and messages out.  `worker/websocket.py` moves the bytes, waits
-where there is nothing to do, and closes the transport once the line is down.
+Pure: bytes and messages in, bytes and messages out.  `worker/connections/websocket.py` moves the
+bytes, waits where there is nothing to do, and closes the transport once the line is down.
 """
 
 from serval.asgi.denial import Denial

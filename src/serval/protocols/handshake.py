@@ -1,6 +1,6 @@
 """The opening handshake of a WebSocket over a parsed request (RFC 6455 section 4.2).
 
-Pure.  Called by `asgi/websocket.py` and `worker/websocket.py`.
+Pure.  Called by `asgi/websocket.py` and `worker/connections/websocket.py`.
 """
 
 import re

@@ -1,6 +1,7 @@
 """When to ping a silent peer, and when to give it up.  Pure.
 
-`worker/websocket.py` asks it at the times that it names itself; nothing is done per message.
+`worker/connections/websocket.py` asks it at the times that it names itself; nothing is done per
+message.
 """
 
 from enum import Enum, auto

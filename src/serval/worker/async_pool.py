@@ -23,6 +23,8 @@ from serval.lifecycle import LifecycleCollector
 from serval.net.listeners import Listener
 from serval.protocols.http1 import H1Protocol
 from serval.protocols.sections import HeadLimits
+from serval.worker.connections.transport import Opening, TransportConnection
+from serval.worker.connections.websocket import handle_websocket
 from serval.worker.drain import drain
 from serval.worker.handoffs import (
     ConnectionHandoff,
@@ -34,8 +36,6 @@ from serval.worker.handoffs import (
 )
 from serval.worker.loops import loop_factory
 from serval.worker.service import Service
-from serval.worker.transport import Opening, TransportConnection
-from serval.worker.websocket import handle_websocket
 
 logger = logging.getLogger("serval.error")
 

@@ -12,11 +12,11 @@ from itertools import islice
 from typing import Final, Protocol
 
 from serval.scoreboard import CONNECTIONS, STATE, Slot, WorkerState
+from serval.worker.connections.wire import State, Wire
 from serval.worker.deadlines import Wait
 from serval.worker.fairness import fair_count
 from serval.worker.service import Service
 from serval.worker.sweeper import Waiting
-from serval.worker.wire import State, Wire
 
 # Connections accepted before the loop's other callbacks run.
 ACCEPT_COUNT: Final = 16

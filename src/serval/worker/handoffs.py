@@ -5,7 +5,7 @@ Records, built by whoever read the request first and carried out by `worker/asyn
 
 import socket
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from serval.asgi.types import Address, Scope
 from serval.protocols.events import RequestReceived
@@ -97,3 +97,10 @@ def request_of(handoff: StreamingHandoff) -> RequestReceived:
         content_length=len(handoff.body),
         accepts_trailers=any(n == b"te" and b"trailers" in v.lower() for n, v in headers),
     )
+
+
+class Taker(Protocol):
+    """The async lane, to whoever hands something over."""
+
+    def accept_handoff(self, handoff: HandoffRequest) -> None:
+        """Take over a connection.  Any thread."""

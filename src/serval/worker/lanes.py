@@ -13,12 +13,12 @@ from serval.config import ServerConfig
 from serval.loader import LoadedApp
 from serval.net.listeners import Listener
 from serval.net.tls import Certificates
-from serval.worker.asgi_worker import AsgiPool
 from serval.worker.async_pool import AsyncPool
 from serval.worker.service import Service
 from serval.worker.sync_worker import SyncWorker
-from serval.worker.thread_pool import ThreadPool
-from serval.worker.wsgi_worker import DEFAULT_THREADS, WsgiPool
+from serval.worker.threads.asgi_worker import AsgiPool
+from serval.worker.threads.thread_pool import ThreadPool
+from serval.worker.threads.wsgi_worker import DEFAULT_THREADS, WsgiPool
 
 # How long access lines are collected: at full load a write for each turn of the loop was a quarter
 # of the log's whole cost (0.4 of 1.7 us for each request, 2026-11).

@@ -26,11 +26,11 @@ from serval.net.tls import Certificates
 from serval.scoreboard import Slot, WorkerState
 from serval.worker.application import load_app
 from serval.worker.descriptors import make_room
-from serval.worker.dump import Dump
 from serval.worker.early_stop import EarlyStop, StopRequested, early_stop
 from serval.worker.loops import loop_factory
 from serval.worker.serving import Serving
 from serval.worker.stops import Stops
+from serval.worker.watch.dump import Dump
 
 logger = logging.getLogger("serval.error")
 

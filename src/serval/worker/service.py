@@ -24,12 +24,12 @@ from serval.lifecycle import Lane, LifecycleCollector
 from serval.net.unsent import Allowances
 from serval.protocols.body_limits import BodyLimits
 from serval.protocols.response_defaults import TimelyEnds
+from serval.worker.counts.journal import Journal
+from serval.worker.counts.tally import Counts, Tally
 from serval.worker.deadlines import Deadlines, Wait
 from serval.worker.eager import TaskStarter
-from serval.worker.journal import Journal
 from serval.worker.shared_waits import SharedSweeper
 from serval.worker.sweeper import Sweeper
-from serval.worker.tally import Counts, Tally
 from serval.worker.terms import (
     head_limits,
     proxy_rules,

@@ -19,7 +19,7 @@ from serval.worker.anyio_pool import resize_pool
 from serval.worker.async_pool import AsyncPool
 from serval.worker.guards import guarded, refuse_guards
 from serval.worker.lanes import Lanes, flush_soon, open_lanes, runs_in_threads
-from serval.worker.pulse import Pulse
+from serval.worker.watch.pulse import Pulse
 
 
 def _nobody_cares(*_: object) -> None:

@@ -18,12 +18,12 @@ from serval.net.listeners import Listener
 from serval.net.tls import Certificates
 from serval.scoreboard import ACCEPTED
 from serval.worker.async_pool import AsyncPool
+from serval.worker.connections.preamble import PreambleDesk
+from serval.worker.connections.socket_connection import INPUT, Admit, Adopt, Ready, SocketConnection
+from serval.worker.connections.tls import TlsConnection, TlsDesk
 from serval.worker.door import Doorkeeper
 from serval.worker.poller import READ, create_poller
-from serval.worker.preamble import PreambleDesk
 from serval.worker.service import Service
-from serval.worker.socket_connection import INPUT, Admit, Adopt, Ready, SocketConnection
-from serval.worker.tls import TlsConnection, TlsDesk
 
 logger = logging.getLogger("serval.error")
 
