@@ -7,7 +7,7 @@ import pytest
 from serval.errors import AppError
 from serval.protocols import response
 from serval.protocols.response import (
-    FORBIDDEN_TRAILERS,
+    FORBIDDEN_IN_RESPONSE_TRAILERS,
     JOIN_BYTES,
     early_hints,
     field_line,
@@ -244,7 +244,7 @@ def test_trailers_become_lines() -> None:
     assert trailer_section([]) == b""
 
 
-@pytest.mark.parametrize("name", sorted(FORBIDDEN_TRAILERS))
+@pytest.mark.parametrize("name", sorted(FORBIDDEN_IN_RESPONSE_TRAILERS))
 def test_a_field_that_must_come_before_the_body_is_no_trailer(name: bytes) -> None:
     with pytest.raises(AppError, match="may not be sent as a trailer"):
         trailer_section([(name.title(), b"x")])

@@ -25,7 +25,7 @@ FRAMING_NAMES: Final = frozenset(
 )
 """The names that `framing_of` has to see; every other field may be left out."""
 
-FORBIDDEN_TRAILERS: Final = FRAMING_NAMES | frozenset(
+FORBIDDEN_IN_REQUEST_TRAILERS: Final = FRAMING_NAMES | frozenset(
     (
         b"authorization",
         b"cache-control",

@@ -14,7 +14,7 @@ from serval.tokens import TOKEN_BYTES
 
 # Never sent in a trailer section: framing, routing, authentication, and what a cache or a client
 # must know before the body (RFC 9110 section 6.5.1).
-FORBIDDEN_TRAILERS: Final = frozenset(
+FORBIDDEN_IN_RESPONSE_TRAILERS: Final = frozenset(
     b"authorization cache-control connection content-encoding content-length content-range "
     b"content-type cookie date expires host keep-alive location max-forwards proxy-authenticate "
     b"proxy-authorization range retry-after set-cookie te trailer transfer-encoding upgrade vary "
@@ -286,7 +286,7 @@ def trailer_section(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """
     lines = []
     for name, value in headers:
-        if field_name(name) in FORBIDDEN_TRAILERS:
+        if field_name(name) in FORBIDDEN_IN_RESPONSE_TRAILERS:
             raise AppError(f"header {name!r} may not be sent as a trailer")
         lines.append(field_line(name, value))
     return b"".join(lines)

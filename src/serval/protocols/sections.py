@@ -6,7 +6,7 @@ Linear in the input whatever its cuts, and the verdict is the same at every cut.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from serval.protocols.framing import FORBIDDEN_TRAILERS, FRAMING_NAMES
+from serval.protocols.framing import FORBIDDEN_IN_REQUEST_TRAILERS, FRAMING_NAMES
 from serval.protocols.grammar import Field, RequestLine, check_first_byte, field_line, request_line
 from serval.protocols.lines import LineFinder
 from serval.protocols.refusals import refusal
@@ -146,7 +146,7 @@ class TrailerSection(_Section):
         self._spend(line, offset)
         field = field_line(line, offset, is_first=self._is_first)
         self._is_first = False
-        if field.name in FORBIDDEN_TRAILERS:
+        if field.name in FORBIDDEN_IN_REQUEST_TRAILERS:
             raise refusal("forbidden-trailer", line, offset)
 
     def _take_empty_line(self, offset: int) -> None:
