@@ -223,3 +223,42 @@ def test_who_pipelines_and_reads_nothing_gets_no_further_answers(kind: Kind) -> 
 
         assert before < 200
         assert sent // len(one) > before + 10
+
+
+def test_a_slow_reader_of_the_last_answer_sees_all_of_it_and_then_the_end(kind: Kind) -> None:
+    body = b"x" * 5_000_000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, body)
+
+    with serving(kind, app) as server:
+        client = server.connect(receive_buffer_bytes=4096)
+        client.send(request("GET", "/", "Connection: close"))
+        server.until(lambda: bool(server.service.connections) and server.connection.congested)
+
+        assert client.read().body == body
+        assert client.at_end()
+
+
+def test_who_pipelines_and_leaves_is_answered_no_further(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = 0
+    notes = Notes()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal served
+        served += 1
+        if served == 3:
+            client.reset()
+            notes.put("left")
+        await answer(send, b"x" * HIGH_WATER_BYTES)
+
+    with serving(kind, app) as server:
+        client = server.connect()
+        client.send(request("GET", "/") * 40)
+        assert notes.next() == "left"
+        server.at_rest()
+
+    assert served <= 4
+    assert not caplog.records

@@ -84,8 +84,18 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
         self._expect_progress()
 
     def resume_writing(self) -> None:
-        """The peer has read what there was."""
-        self._all_sent()
+        """The peer has read what there was.
+
+        What follows, in the next turn, may close the transport: asyncio's, closed in this call,
+        would tell of its end twice and fail.
+        """
+        self.service.sweeper.stop(Wait.WRITE, self)
+        self._uncongested()
+        self.service.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self.congested:  # anew
+            self._all_sent()
 
     # Output.
 
@@ -97,6 +107,8 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
             out.clear()
             self._out_bytes = 0
             self._transport.write(data)
+            if self._transport.is_closing():  # it could not: nothing more need be served
+                self.peer_lost()
 
     def close(self) -> None:
         """Close the connection after what is queued has been sent."""
@@ -133,9 +145,12 @@ class TransportConnection(HttpConnection, asyncio.Protocol):
     # The end.
 
     def _shut_output(self) -> None:
-        if self._transport.can_write_eof():
+        if not self._transport.can_write_eof():
+            self.drop()
+            return
+        try:
             self._transport.write_eof()
-        else:
+        except OSError:  # ENOTCONN: the peer was quicker
             self.drop()
 
     def _close_wire(self, *, reset: bool) -> None:

@@ -127,10 +127,18 @@ class WebSocketWire(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer has read."""
         self._clock.stop(Due.WRITE)
+        self._session.congested = False
+        self._wake_senders()
+        # Not at once: asyncio's transport, where a write fails in this call, ends twice.
+        self._loop.call_soon(self._send_pong)
+
+    def _send_pong(self) -> None:
+        """Answer a ping that came while the peer did not read."""
+        if self._session.congested:  # anew
+            return
         out = self._session.writable()
         if out:
             self._write(out)
-        self._wake_senders()
 
     # The application's two callables.
 
