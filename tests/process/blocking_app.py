@@ -7,6 +7,8 @@ import time
 
 from serval.asgi.types import Receive, Scope, Send
 
+BLOCK_SECONDS = 1.0
+
 
 def say(text: str) -> None:
     """One write, so that lines of several workers never mix."""
@@ -36,17 +38,23 @@ async def answer(_receive: Receive) -> None:
 
 async def sleep(_receive: Receive) -> None:
     say("sleeps")
+    time.sleep(BLOCK_SECONDS)
+
+
+async def sleep_for_long(_receive: Receive) -> None:
+    """For twice as long as the watchdog's limit is where nothing is set."""
+    say("sleeps")
     time.sleep(2)
 
 
 async def sleep_after_a_wait(_receive: Receive) -> None:
     await asyncio.sleep(0.01)
-    time.sleep(2)
+    time.sleep(BLOCK_SECONDS)
 
 
 async def sleep_twice(_receive: Receive) -> None:
     for _ in range(2):
-        time.sleep(1)
+        time.sleep(BLOCK_SECONDS / 2)
         await asyncio.sleep(0)
 
 
@@ -69,16 +77,17 @@ async def wait(receive: Receive) -> None:
 
 
 def sleep_in_a_websocket() -> None:
-    time.sleep(2)
+    time.sleep(BLOCK_SECONDS)
 
 
 async def sleep_in_a_task() -> None:
-    time.sleep(2)
+    time.sleep(BLOCK_SECONDS)
 
 
 ROUTES = {
     "/": answer,
     "/sleep": sleep,
+    "/sleep-for-long": sleep_for_long,
     "/sleep-after-a-wait": sleep_after_a_wait,
     "/sleep-twice": sleep_twice,
     "/spin": spin,

@@ -198,8 +198,11 @@ def heads_are_limited(site: Site, way: Way) -> None:
 
 
 def heads_and_bodies_come_in_time(site: Site, way: Way) -> None:
-    assert site.status(b"GET / HTTP/1.1\r\nHost: x\r\n") == 408
-    assert site.status(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc") == 408
+    with site.client() as slow, site.client() as stalled:
+        slow.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        stalled.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc")
+        assert slow.read().status == 408
+        assert stalled.read().status == 408
 
 
 def idle_connections_are_closed(site: Site, way: Way) -> None:

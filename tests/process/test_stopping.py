@@ -231,11 +231,12 @@ def test_the_delay_ends_by_itself(clients: list[Client]) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_only_sigterm_is_delayed(workers: int, signum: signal.Signals) -> None:
-    with (
-        serving(workers, "--drain-delay", "60") as (program, address),
-        socket.create_connection(address),
-    ):
+def test_only_sigterm_is_delayed(
+    workers: int, signum: signal.Signals, clients: list[Client]
+) -> None:
+    with serving(workers, "--drain-delay", "60") as (program, address):
+        clients.append(Client(address))
+        clients[0].ask()
         program.signal(signum)
 
         assert program.wait(10.0) == ExitStatus.OK

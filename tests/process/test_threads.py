@@ -474,7 +474,7 @@ def test_a_client_that_reads_slowly_but_steadily_is_not_given_up() -> None:
         client.settimeout(20)
         client.connect(address)
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        end_at = time.monotonic() + 2.5
+        end_at = time.monotonic() + 1.8
         received = 0
         while time.monotonic() < end_at:
             received += len(client.recv(10_000))
@@ -879,13 +879,13 @@ def test_pipelined_requests_of_all_kinds_are_answered_in_order(
     ]
     last = b"GET /" + head + b"Connection: close\r\n\r\n"
 
-    answer = exchange(asgi[1], b"".join(requests * 5) + last)
+    answer = exchange(asgi[1], b"".join(requests * 3) + last)
 
-    assert answer.count(b"HTTP/1.1 200 ") == 31
+    assert answer.count(b"HTTP/1.1 200 ") == 19
     bodies = [part.rpartition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")]
     assert [body for body in bodies if body.startswith(b"Main")] == [
         b"MainThread True MainThread async"
-    ] * 5
+    ] * 3
     assert answer.endswith(b"hello")
 
 
