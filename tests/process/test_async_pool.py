@@ -297,6 +297,7 @@ def least_median(once: Callable[[], float]) -> float:
     return min(statistics.median(once() for _ in range(40)) for _ in range(3))
 
 
+@pytest.mark.alone
 def test_the_first_byte_leaves_within_five_milliseconds(loop_name: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await start(send)
@@ -316,6 +317,7 @@ def test_the_first_byte_leaves_within_five_milliseconds(loop_name: str) -> None:
         assert least_median(once) < 0.005
 
 
+@pytest.mark.alone
 def test_the_first_message_of_a_websocket_leaves_within_five_milliseconds(loop_name: str) -> None:
     def once() -> float:
         began_at = time.perf_counter()

@@ -140,6 +140,7 @@ DRIPS = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", DRIPS)
 def test_a_thousand_clients_that_drip_are_refused_in_time(kind: str) -> None:
     # A second late at most, and as long again for a machine that has other things to do.
@@ -173,6 +174,7 @@ def seconds_until_refused(kind: str) -> float:
     return took_seconds
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("lane", [[], ["--threads", "4"]], ids=["inline", "threads"])
 @pytest.mark.parametrize("kind", ["head", "chunked body"])
 def test_a_thousand_clients_that_drip_hold_nobody_up(kind: str, lane: list[str]) -> None:
@@ -229,6 +231,7 @@ def test_200_slow_readers_of_a_large_answer_cost_little_memory() -> None:
         assert len(deaf[0].read().body) == LARGE_BYTES
 
 
+@pytest.mark.alone
 def test_200_slow_readers_hold_nobody_up() -> None:
     def hold(others: ExitStack, address: Address) -> Callable[[], None]:
         deaf_readers(others, address)
@@ -323,6 +326,7 @@ def test_a_head_beyond_a_limit_is_refused_and_nothing_after_it_is_served(case: s
         assert client.at_end()
 
 
+@pytest.mark.alone
 def test_a_header_of_10_mb_in_single_bytes_costs_little_and_is_soon_refused() -> None:
     with hardened("--no-access-log") as (program, address), ExitStack() as stack:
         (client,) = crowd(stack, address, 1)

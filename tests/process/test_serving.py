@@ -241,6 +241,7 @@ def test_pid_1_stops_when_told_to() -> None:
 # --- crashes ----------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_killed_worker_is_replaced_within_two_seconds(workers: int) -> None:
     with serving(workers) as (program, address):
@@ -257,6 +258,7 @@ def test_a_killed_worker_is_replaced_within_two_seconds(workers: int) -> None:
         assert program.stop() == ExitStatus.OK
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_are_gone_soon_after_their_supervisor(workers: int) -> None:
     with serving(workers) as (program, _):

@@ -96,6 +96,7 @@ def occupied(workers: int, loop: str) -> Iterator[tuple[Program, Client]]:
         yield program, late
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_stop_ends_in_time_whatever_is_going_on(loop: str) -> None:
     numbers = (0, 1, 3)

@@ -537,6 +537,7 @@ def percentile(sorted_values: list[float], share: float) -> float:
     return sorted_values[int(len(sorted_values) * share)]
 
 
+@pytest.mark.alone
 def test_sleeping_requests_hold_up_only_themselves() -> None:
     with serving("process.wsgi_app:app", "--threads", "8") as (program, address):
         crowd_holds_up_only_itself(address, "/sleep")
@@ -544,6 +545,7 @@ def test_sleeping_requests_hold_up_only_themselves() -> None:
         assert program.stop() == ExitStatus.OK
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("target", ["process.wsgi_app:app", "process.threaded_app:app"])
 def test_a_thousand_idle_connections_take_no_thread(target: str) -> None:
     options = ("--threads", "8", "--no-access-log", "--timeout-keep-alive", "60")
@@ -719,6 +721,7 @@ def test_a_lifespan_that_fails_late_in_one_thread_is_told() -> None:
         assert program.text.count("app: shuts down in ") == 4
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("path", ["/block", "/wait-and-block"])
 def test_blocking_handlers_hold_up_only_themselves(path: str) -> None:
     with serving("process.threaded_app:app", "--threads", "8") as (program, address):
@@ -726,6 +729,7 @@ def test_blocking_handlers_hold_up_only_themselves(path: str) -> None:
         assert program.stop() == ExitStatus.OK
 
 
+@pytest.mark.alone
 def test_without_threads_a_blocking_handler_freezes_the_rest() -> None:
     with serving("process.threaded_app:app", "--no-access-log") as (program, address):
         took_seconds, paces = crowd(address, "/block", 4)
@@ -735,6 +739,7 @@ def test_without_threads_a_blocking_handler_freezes_the_rest() -> None:
         assert program.stop() == ExitStatus.OK
 
 
+@pytest.mark.alone
 def test_requests_that_merely_wait_need_no_thread_each() -> None:
     with serving("process.threaded_app:app", "--threads", "2") as (program, address):
         began_at = time.monotonic()

@@ -21,6 +21,7 @@ def enough_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("enough_files")
 def test_a_thousand_idle_connections_cost_the_busy_ones_nothing() -> None:
     alone, beside = measure(COUNT, rounds=3, seconds=0.6)

@@ -94,6 +94,7 @@ def hostile_extension(size: int) -> None:
         feed(H1Protocol(), [CHUNKED + b"1" + b';a="' * (size // 4 | 1) + b"\r\n"])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("work", "small"),
     [
