@@ -10,6 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from missing import skip_what_is_missing
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Some packages have no build for some Pythons."""
+    skip_what_is_missing(items)
+
 
 @contextmanager
 def share(folder: Path, *, alone: bool) -> Iterator[None]:

@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal, NamedTuple, TypeVar
 
-import uvloop
-
 from serval.access_log import AccessLog
 from serval.asgi.types import ASGIApp, Message, Receive, Scope, Send
 from serval.config import ServerConfig
@@ -26,6 +24,7 @@ from serval.worker.connections.connection import HttpConnection
 from serval.worker.connections.socket_connection import Adopt
 from serval.worker.counts.tally import Stats
 from serval.worker.drain import drain
+from serval.worker.loops import loop_factory
 from serval.worker.service import Service
 from serval.worker.sync_worker import SyncWorker
 from serval.worker.threads.asgi_worker import AsgiPool
@@ -385,7 +384,7 @@ def serving(
 ) -> Iterator[Server]:
     """A service to the end of the block, when nothing of it may be left, nor a fault reported."""
     (listener,) = open_listeners([TcpBind("127.0.0.1", 0)], backlog=64)
-    factory = asyncio.SelectorEventLoop if kind.loop == "asyncio" else uvloop.new_event_loop
+    factory = loop_factory(kind.loop)
     ready = threading.Event()
     failures: list[BaseException] = []
     with asyncio.Runner(loop_factory=factory, debug=kind.loop == "asyncio") as runner:

@@ -19,19 +19,15 @@ import anyio
 import httpx
 import pytest
 import trustme
-import uvloop
 
 from process.harness import running
 from process.lanes import Client
 from serval import LifespanShutdownError, Server, ServerConfig, StartupError
 from serval.asgi.types import ASGIApp, Receive, Scope, Send
 from serval.errors import BindError, ConfigError, LifespanError, LoadError
+from serval.worker.loops import loop_factory
 
 PATIENCE_SECONDS = 20.0
-LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [
-    asyncio.SelectorEventLoop,
-    uvloop.new_event_loop,
-]
 README = Path(__file__).parents[2] / "README.md"
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -87,12 +83,12 @@ async def connected(server: Server) -> tuple[asyncio.StreamReader, asyncio.Strea
     return await asyncio.open_connection(host, port)
 
 
-@pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Callable[[Awaitable[None]], None]:
     """Runs a coroutine on each event loop."""
 
     def on_a_new_loop(main: Any) -> None:
-        with asyncio.Runner(debug=True, loop_factory=request.param) as runner:
+        with asyncio.Runner(debug=True, loop_factory=loop_factory(request.param)) as runner:
             runner.run(in_time(main))
 
     async def in_time(main: Any) -> None:

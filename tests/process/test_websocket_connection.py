@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import pytest
 import trustme
-import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -29,6 +28,7 @@ from serval.lifecycle import (
 from serval.protocols.events import RequestReceived
 from serval.protocols.http1 import H1Protocol
 from serval.worker.connections.websocket import WebSocketConnection, handle_websocket
+from serval.worker.loops import loop_factory
 from serval.worker.service import Service
 
 Runner = Callable[[Coroutine[Any, Any, None]], None]
@@ -42,7 +42,7 @@ HI = b"\x81\x82\0\0\0\0hi"
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Runner]:
-    factory = asyncio.new_event_loop if request.param == "asyncio" else uvloop.new_event_loop
+    factory = loop_factory(request.param)
     with asyncio.Runner(loop_factory=factory, debug=request.param == "asyncio") as runner:
         yield lambda main: runner.run(asyncio.wait_for(main, 20))
 
