@@ -50,7 +50,7 @@ def test_a_connection_that_was_used_since_is_not_closed(kind: Kind, wait: Wait) 
         client = server.connect()
         client.get()
         connection = connection_of(server)
-        server.until(lambda: server.service.threads.members.get(connection.fd) is connection)
+        server.until(lambda: len(server.service.threads.armed) == 1)
         server.ask(lambda: connection.expired(wait, late=False))
 
         assert connection.state is State.IDLE
