@@ -290,6 +290,14 @@ def test_a_stop_before_anything_is_served_is_a_clean_end(
         assert program.wait() == ExitStatus.OK
 
 
+def test_a_stop_while_the_event_loop_begins_to_run_is_a_clean_end() -> None:
+    fixed = ("--port", "0", "--workers", "0", "--loop", "uvloop")
+    with running("serval", "process.stopping_loop_app:app", *fixed) as program:
+        assert program.wait() == ExitStatus.OK
+        program.expect("the loop begins")
+        assert "Traceback" not in program.text
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_stop_after_the_end_changes_nothing(workers: str) -> None:
     command = ("serval", "process.late_signals_app:app", "--port", "0", "--workers", workers)

@@ -44,15 +44,16 @@ class EarlyStop:
     def end(self) -> None:
         """The import is over, one way or the other: nothing is raised or ended by force any more.
 
-        Whether a stop was asked for and the import has kept that to itself, `asked` says.
+        Whether a stop was asked for and the import has kept that to itself, or one has come since,
+        `asked` says.
         """
         self._is_over = True
 
     def take(self, _signum: int, _frame: FrameType | None) -> None:
         """A signal has come."""
-        if self.asked or self._is_over:
+        was_asked, self.asked = self.asked, True
+        if was_asked or self._is_over:
             return
-        self.asked = True
         # Not a threading.Thread: its start takes locks that the interrupted code may hold.
         _thread.start_new_thread(self._insist, ())
         raise StopRequested

@@ -150,6 +150,7 @@ class WorkerProcess:
         log.follow_files()  # they may have been renamed since the fork
         try:
             loaded = self._inherited.app or load_app(self._config)
+            early.end()  # no event loop bears what is raised in the midst of its own code
             with asyncio.Runner(loop_factory=loop_factory(self._config.loop)) as runner:
                 return runner.run(self._main(loaded, numbers, early))
         except StartupError as error:
@@ -181,7 +182,6 @@ class WorkerProcess:
             end=partial(leave, ExitStatus.CRASHED),
         )
         stops.listen(numbers)
-        early.end()
         try:
             if not early.asked and await _unless(stops.stopping, serving.startup()):
                 await self._serve(serving, stops)
