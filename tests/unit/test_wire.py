@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from stub_connection import App, Peer, World, world_of
@@ -18,6 +19,17 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def wire(world: World) -> Peer:
     return world.connect()
+
+
+class SlowFile:
+    """A file that has to be read from a disk."""
+
+    def __init__(self) -> None:
+        self.is_here = asyncio.Event()
+
+    async def read(self, offset: int, count: int) -> bytes:
+        await self.is_here.wait()
+        return bytes(count)
 
 
 # --- output -----------------------------------------------------------------------------------
@@ -76,6 +88,21 @@ def test_who_does_not_have_to_wait_does_not(world: World, wire: Peer) -> None:
     world.turn()
 
     assert task.done()
+
+
+@pytest.mark.parametrize(("gone", "sent"), [(True, 0), (False, HIGH_WATER_BYTES)])
+def test_what_comes_from_a_disk_for_a_peer_that_has_left_meanwhile_is_not_sent(
+    world: World, wire: Peer, gone: bool, sent: int
+) -> None:
+    file: Any = SlowFile()
+    sending = world.loop.create_task(wire.connection.send_from(file, 0, HIGH_WATER_BYTES))
+    world.turn()
+    if gone:
+        wire.drop()
+    file.is_here.set()
+    world.turn()
+
+    assert sending.result() == len(wire.sent) == sent
 
 
 # --- input ------------------------------------------------------------------------------------

@@ -226,6 +226,7 @@ class TlsConnection(SocketConnection):
                 self._keep_rest(0)
             except OSError:
                 self.peer_lost()
+                return
             else:
                 self._drop_sent(sent)
 

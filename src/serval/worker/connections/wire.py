@@ -215,6 +215,8 @@ class Wire(ABC):
             AppError: They cannot be read.
         """
         data = await file.read(offset, count)
+        if self.state is State.CLOSED:  # while it came from the disk
+            return 0
         if data:
             self.write(data)
             if self.congested:
