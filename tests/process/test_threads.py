@@ -654,6 +654,19 @@ def test_a_thread_that_takes_too_long_is_answered_for(
     program.expect(rf'POST {path} HTTP/1.1" 504')
 
 
+def test_nobody_answers_for_a_thread_whose_client_has_left(
+    hurried: tuple[Program, Address],
+) -> None:
+    program, address = hurried
+    head = b"POST /sleep-when-left HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    with socket.create_connection(address, timeout=20) as client:
+        client.sendall(head + b"x" * 70_000)
+
+    program.expect("POST /sleep-when-left HTTP/1.1\" 499")
+    program.expect("app: has slept")  # for longer than it may take
+    assert "ERROR" not in program.text  # nor has the sweep stumbled, and forgotten all others
+
+
 def test_requests_that_wait_for_a_thread_are_answered_in_time_too(
     hurried: tuple[Program, Address],
 ) -> None:

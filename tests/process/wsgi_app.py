@@ -199,6 +199,15 @@ def kill(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     return [kill_others().encode()]
 
 
+def sleep_when_left(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    try:
+        return digest(environ, start)
+    except OSError:
+        time.sleep(1.0)
+        say("has slept")
+        raise
+
+
 def sleep_before_reading(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     time.sleep(0.5)
     environ["wsgi.input"].read(10)
@@ -240,6 +249,7 @@ ROUTES = {
     "/most": most,
     "/kill": kill,
     "/sleep-before-reading": sleep_before_reading,
+    "/sleep-when-left": sleep_when_left,
     "/listed": listed,
     "/large": large,
     "/no-length": no_length,

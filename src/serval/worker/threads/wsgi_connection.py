@@ -245,7 +245,8 @@ class WsgiConnection(PooledConnection):
     def overtake(self) -> None:
         """Answer 504 while the thread goes on.  Main thread; it holds the request's lock."""
         exchange, service = self.exchange, self.threads.front
-        assert exchange is not None
+        if exchange is None:  # it was lost as the client was asked for its body
+            return
         text = "504 Gateway Timeout: the application took too long"
         exchange.status, exchange.sent_bytes = 504, len(text) + len("\n")
         with suppress(OSError):
@@ -272,6 +273,8 @@ class WsgiConnection(PooledConnection):
         """
         data = self._receive_more()
         if not data:
+            if exchange.overdue is not None:
+                exchange.overdue.begin()  # nobody is to be answered any more
             self.peer_lost()
             raise ClientDisconnected("the client has closed the connection")
         self._progress_bytes += len(data)
