@@ -662,7 +662,7 @@ def test_nobody_answers_for_a_thread_whose_client_has_left(
     with socket.create_connection(address, timeout=20) as client:
         client.sendall(head + b"x" * 70_000)
 
-    program.expect("POST /sleep-when-left HTTP/1.1\" 499")
+    program.expect('POST /sleep-when-left HTTP/1.1" 499')
     program.expect("app: has slept")  # for longer than it may take
     assert "ERROR" not in program.text  # nor has the sweep stumbled, and forgotten all others
 
@@ -864,6 +864,23 @@ def test_a_thread_with_a_loop_that_dies_is_replaced() -> None:
                 list(clients.map(lambda _: ask(address, "/block")[1], range(4))) == [b"hello"] * 4
             )
         assert program.stop() == ExitStatus.OK, program.text
+
+
+def test_nothing_is_left_to_a_thread_that_could_not_be_replaced() -> None:
+    command = ("serval", "process.threaded_app:app", "--port", "0", "--threads", "2")
+    options = ("--loop", "asyncio", "--no-access-log")
+    with running(*command, *options, environ={"FAILS_AGAIN": "1"}) as program:
+        address = program.address()
+        assert ask(address, "/kill")[1] == b"2"
+        give_up_at = time.monotonic() + 20
+        while program.text.count("could not be replaced") < 2 and time.monotonic() < give_up_at:
+            assert ask(address)[1] == b"hello"
+        with socket.create_connection(address, timeout=20) as stream:
+            stream.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert stream.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+            assert ask(address)[1] == b"hello"
+        program.expect("app: endless ended")
 
 
 def test_what_a_request_leaves_behind_goes_on(asgi: tuple[Program, Address]) -> None:

@@ -178,14 +178,18 @@ async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
+started: set[str] = set()
+
+
 async def live(scope: Scope, receive: Receive, send: Send) -> None:
     thread = threading.current_thread().name
     await receive()
     scope["state"]["loop"] = asyncio.get_running_loop()
     since_startup.set(thread)
-    if thread == os.environ.get("FAILS_IN"):
+    if thread == os.environ.get("FAILS_IN") or (thread in started and "FAILS_AGAIN" in os.environ):
         await send({"type": "lifespan.startup.failed", "message": f"not in {thread}"})
         return
+    started.add(thread)
     say(f"starts up in {thread}")
     await send({"type": "lifespan.startup.complete"})
     await receive()

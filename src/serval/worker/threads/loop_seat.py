@@ -65,7 +65,7 @@ class LoopSeat(PoolSeat):
 
     Attributes:
         housed_count: Connections that are watched by this thread alone.
-        is_free: It has nothing to do.
+        is_free: It takes part, and has nothing to do.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LoopSeat(PoolSeat):
         self.roster = threads.roster
         self.running = b""
         self.housed_count = 0
-        self.is_free = not is_home
+        self.is_free = False
         self._unproven_count = 0
         self._loop_pool = threads
         self._selector = SyncWorker(self.service, (), threads.pool)
@@ -99,6 +99,7 @@ class LoopSeat(PoolSeat):
         """Take events of the pool from now on."""
         if not self._takes and not self.threads.is_closed:
             self._takes = True
+            self.is_free = not self.housed_count
             self.loop.add_reader(self.threads.poller.fileno(), self._take)
 
     def _stop_taking(self) -> None:
@@ -143,7 +144,7 @@ class LoopSeat(PoolSeat):
                 break
             self.is_free = False  # or others would leave to us what we cannot take
             self._serve_held(parked)
-        self.is_free = not self.housed_count
+        self.is_free = self._takes and not self.housed_count
 
     def receive(self, connection: AsgiConnection) -> None:
         """Serve a request that another thread has sent here."""
