@@ -175,6 +175,11 @@ class ThreadPool:
         successor = dead.successor()
         self._retired.append(dead.service)
         self.crew[self.crew.index(dead)] = successor
+        # In this order: a stop that begins finds it in the crew, or we see that it has begun.
+        if self.front.draining:
+            self._drain_service(successor.service)
+        elif not self.front.keeps_alive:
+            successor.service.keeps_alive = False
         successor.start()
 
     def close(self) -> None:
@@ -292,12 +297,15 @@ class ThreadPool:
     def drain(self) -> None:
         """Close what is idle, let run what runs, take nothing new."""
         for service in self._services():
-            service.keeps_alive = False
-            service.draining = True
-            service.when_emptied(self.settled)
+            self._drain_service(service)
         for connection in list(self.connections):
             connection.drain()
         self._check_settled()
+
+    def _drain_service(self, service: Service) -> None:
+        service.keeps_alive = False
+        service.draining = True
+        service.when_emptied(self.settled)
 
     def disconnect(self) -> None:
         """Tell running applications that their clients are gone."""
