@@ -9,8 +9,10 @@ from serval.version import __version__
 from serval.wsgi import Environ, FileWrapper
 
 # Field names as they arrive -> their keys in an environ; "" for those that have none.  Clients
-# choose them, so the table is bounded and begun anew when full.  Threads may share it.
-_KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+# choose them, so the table is bounded and begun anew when full.  Threads share it.
+_KEYS: dict[bytes, str] = {}
+# Those that CGI has named; apart, so that nobody finds the table without them.
+_OWN_KEYS: Final = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 _KEYS_COUNT: Final = 1024
 _KEY_BYTES: Final = 128
 
@@ -104,12 +106,13 @@ def _add_fields(environ: Environ, headers: Iterable[tuple[bytes, bytes]]) -> Non
 
 
 def _key_of(name: bytes) -> str:
-    # A name with an underscore would pass for one with a hyphen, which a proxy may have checked.
-    key = "" if b"_" in name else "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+    key = _OWN_KEYS.get(name)
+    if key is None:
+        # With an underscore it would pass for one with a hyphen, which a proxy may have checked.
+        key = "" if b"_" in name else "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
     if len(name) <= _KEY_BYTES:
         if len(_KEYS) >= _KEYS_COUNT:
             _KEYS.clear()
-            _KEYS.update({b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"})
         _KEYS[name] = key
     return key
 

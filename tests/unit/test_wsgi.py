@@ -181,6 +181,25 @@ def test_many_names_do_not_fill_the_memory() -> None:
     assert environ["HTTP_" + "Y" * 300] == "2"
 
 
+def test_a_request_that_is_read_as_the_table_of_names_is_begun_anew_has_its_content_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environs = []
+
+    class Table(dict[bytes, str]):
+        def clear(self) -> None:
+            super().clear()
+            environs.append(environ_with(headers=[(b"content-type", b"a/b")]))  # another thread
+
+    full = {b"x-%d" % number: "" for number in range(1024)}
+    monkeypatch.setattr("serval.wsgi_environ._KEYS", Table(full))
+
+    environs += [environ_with(headers=[(b"x", b"1")]) for _ in range(2)]
+    environs.append(environ_with(headers=[(b"content-type", b"a/b")]))
+
+    assert [environ.get("CONTENT_TYPE") for environ in environs] == ["a/b", None, None, "a/b"]
+
+
 def test_a_chunked_body_that_is_all_here_has_a_length() -> None:
     environ = environ_of(
         environ_template(SERVER, "http", errors=None, multithread=True, multiprocess=False),
