@@ -128,7 +128,8 @@ class QuickLines:
     def _head(self, client: Any) -> str:
         if len(self._heads) >= _CACHED_COUNT:
             self._heads = {}
-        head = self._heads[client] = f'{self._prefix}{address(client)} "'
+        heads = self._heads  # before the prefix: those of a later one are not for this head
+        head = heads[client] = f'{self._prefix}{address(client)} "'
         return head
 
     def _text(self, target: bytes) -> str | None:

@@ -233,7 +233,6 @@ class AccessLog:
         if now < self._fresh_until:
             return
         wall = time.time()
-        self._fresh_until = now + 1.0 - wall % 1.0
         local = time.localtime(wall)
         text = time.strftime(DATE_FORMAT, local)
         self._stamp = Stamp(
@@ -245,6 +244,8 @@ class AccessLog:
         self._prefix = f"{prefix} " if self._stamped else ""
         if self._quick is not None:
             self._quick.begin(self._prefix)
+        # Last, so that another thread which finds it fresh finds the rest.
+        self._fresh_until = now + 1.0 - wall % 1.0
 
 
 class SelectiveAccessLog(AccessLog):

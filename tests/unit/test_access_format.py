@@ -156,6 +156,21 @@ def test_the_quick_line_gives_way_where_something_is_to_be_cut_or_escaped(
     assert QuickLines().line(a_scope(**changes), 200, 0, 0.1) is None
 
 
+def test_a_time_that_has_passed_is_not_kept_for_a_client() -> None:
+    quick = QuickLines()
+    quick.begin("then ")
+
+    class Client(tuple[str, int]):
+        def __getitem__(self, index: Any) -> Any:
+            quick.begin("now ")  # another thread does
+            return super().__getitem__(index)
+
+    client = Client(("10.0.0.1", 1))
+    lines = [quick.line(a_scope(client=client), 200, 0, 0.001) for _ in range(2)]
+
+    assert [str(line).partition(" ")[0] for line in lines] == ["then", "now"]
+
+
 def test_the_quick_lines_keep_no_more_than_so_many_clients_and_targets() -> None:
     quick = QuickLines()
     quick.begin("")

@@ -288,6 +288,28 @@ def test_a_scope_that_the_application_has_emptied_costs_its_line_and_no_more(
     assert "no access line for a scope that the app has changed" in capsys.readouterr().err
 
 
+def test_a_line_has_its_time_though_another_thread_is_just_looking_it_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = Turns()
+    access_log = a_log(turns)
+    strftime = time.strftime
+
+    def slow(*arguments: Any) -> str:
+        monkeypatch.setattr("time.strftime", strftime)
+        other = threading.Thread(target=finish, args=(access_log,))
+        other.start()
+        other.join()
+        return strftime(*arguments)
+
+    monkeypatch.setattr("time.strftime", slow)
+    finish(access_log)
+    turns.turn()
+
+    lines = turns.written[0].splitlines()
+    assert [line[:2] for line in lines] == [b"20", b"20"]
+
+
 def test_no_line_is_lost_while_other_threads_record() -> None:
     turns = Turns()
     access_log = a_log(turns)
