@@ -56,6 +56,24 @@ def test_a_client_that_reads_quickly_has_more_until_it_turns_slow(stack: ExitSta
     assert allowed(sock) == MUCH_BYTES
 
 
+def test_a_place_that_another_thread_has_just_taken_away_is_missed_by_nobody(
+    stack: ExitStack,
+) -> None:
+    (sock,) = sockets(stack, 1)
+    allowances = Allowances()
+
+    class Seconds(float):
+        def __mul__(self, other: float) -> float:
+            allowances.leave(sock)
+            return super().__mul__(other)
+
+    allowances.room_came(sock, QUICK_SECONDS)
+    allowances.room_came(sock, SLOW_SECONDS)  # it keeps its place, though little is allowed
+    allowances.room_came(sock, Seconds(SLOW_SECONDS))
+
+    assert allowed(sock) == LITTLE_BYTES
+
+
 def test_a_socket_that_is_used_for_something_else_has_little_again(stack: ExitStack) -> None:
     (sock,) = sockets(stack, 1)
     allowances = Allowances()

@@ -42,7 +42,7 @@ class Allowances:
         elif much:
             self._allow(sock, LITTLE_BYTES)
         elif much is not None:
-            del self._much[sock]
+            self._much.pop(sock, None)  # another thread may have taken the place from it
 
     def leave(self, sock: socket.socket) -> None:
         """A socket is closed now, or used for something else."""
