@@ -59,7 +59,6 @@ class ResponseDefaults:
         """The lines for a response whose application sent the fields marked in `own`."""
         second = int(self._clock())
         if second != self._second:
-            self._second = second
             date = b"date: %b\r\n" % _http_date(second) if self._date else b""
             self._lines = (
                 date + self._server + self._further,
@@ -68,6 +67,8 @@ class ResponseDefaults:
                 self._further,
             )
             self.ends = tuple(lines + b"\r\n" for lines in self._lines)
+            # Last, so that of several threads the one that was held up leaves no old date behind.
+            self._second = second
         return self._lines[own]
 
 
