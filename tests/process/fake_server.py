@@ -182,6 +182,8 @@ def main() -> None:
     def reload() -> tuple[Settings, Entry]:
         if os.path.exists(os.environ.get("FAKE_BROKEN", "")):
             raise ConfigError("the file is broken")
+        if os.path.exists(os.environ["FAKE_BROKEN"] + ".defect"):
+            raise ZeroDivisionError("a defect")
         return settings, partial(entry)
 
     with closing(SignalInbox()) as inbox:

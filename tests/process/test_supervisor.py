@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -104,6 +105,22 @@ def test_what_a_terminal_sends_to_everybody_leaves_workers_alone() -> None:
 
         assert worker in children_of(program.pid)
         assert program.stop() == ExitStatus.OK
+
+
+def test_hup_means_nothing_to_a_server_that_stops(tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()  # so that an attempt would be told
+    with supervising("stubborn", environ={"FAKE_BROKEN": str(tmp_path / "broken")}) as program:
+        program.expect("ready: 1 worker")
+
+        program.signal(signal.SIGTERM)
+        program.expect("stopping: ")
+        program.signal(signal.SIGHUP)
+        program.signal(signal.SIGTERM)
+        program.expect("stopping quickly")
+        program.signal(signal.SIGTERM)
+
+        assert program.wait() == ExitStatus.OK
+        assert "reload" not in program.text
 
 
 # --- failures ---------------------------------------------------------------------------------
@@ -250,6 +267,19 @@ def test_a_configuration_that_cannot_be_read_changes_nothing(tmp_path: Path) -> 
         assert program.stop() == ExitStatus.OK
 
 
+def test_a_reload_that_fails_for_no_known_reason_changes_nothing(tmp_path: Path) -> None:
+    with supervising("serve", environ={"FAKE_BROKEN": str(tmp_path / "broken")}) as program:
+        program.expect("ready: 1 worker")
+        before = children_of(program.pid)
+        (tmp_path / "broken.defect").touch()
+        program.signal(signal.SIGHUP)
+        program.expect("reload failed, the workers go on as they are")
+        program.expect("ZeroDivisionError: a defect")
+        assert children_of(program.pid) == before
+
+        assert program.stop() == ExitStatus.OK
+
+
 def test_a_worker_that_asks_for_it_is_replaced() -> None:
     with serving(1) as (program, (old,)):
         os.kill(old, signal.SIGUSR1)
@@ -278,6 +308,21 @@ def test_ttin_and_ttou_change_the_number_of_workers() -> None:
         program.expect("stopped: exit status 0")
 
         assert children_of(program.pid) == [first]
+        assert program.stop() == ExitStatus.OK
+
+
+def test_without_descriptors_there_is_no_fork_until_there_are_some_again() -> None:
+    with serving(1) as (program, _):
+        used = {int(fd) for fd in os.listdir(f"/proc/{program.pid}/fd")}
+        free = min(set(range(len(used) + 1)) - used)
+        most = resource.prlimit(program.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(program.pid, resource.RLIMIT_NOFILE, (free, most[1]))
+        program.signal(signal.SIGTTIN)
+        program.expect("cannot fork a worker: Too many open files")
+        resource.prlimit(program.pid, resource.RLIMIT_NOFILE, most)
+        program.expect("is ready after")
+
+        assert len(children_of(program.pid)) == 2
         assert program.stop() == ExitStatus.OK
 
 

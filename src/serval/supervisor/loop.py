@@ -7,6 +7,7 @@ application.  It sleeps until a signal, a child's bell or the plan's next deadli
 import contextlib
 import logging
 import os
+import resource  # noqa: F401 - else os.wait4 imports it, which takes a descriptor
 import selectors
 import signal
 import sys
@@ -214,7 +215,7 @@ class Supervisor:
         if signum in _WISHES:
             self._do(self._plan.wished(_WISHES[signum], time.monotonic()))
         elif signum == signal.SIGHUP:
-            self._reload()
+            self.ask_reload()
         elif signum in _RELAYED:
             if signum == signal.SIGUSR1:  # first of all: the workers may not be able to make files
                 self._reopen_logs()
@@ -231,6 +232,9 @@ class Supervisor:
             except StartupError as exc:
                 _log.error("reload failed, the workers go on as they are: %s", exc)
                 return str(exc)
+            except Exception as exc:  # whatever it is, it must not end a server that serves
+                _log.exception("reload failed, the workers go on as they are")
+                return f"the reload failed: {exc!r}"
         self._settings, self._entry = settings, entry
         self._do(self._plan.reload(settings, time.monotonic()))
         return ""
@@ -304,6 +308,18 @@ class Supervisor:
         slot.state = WorkerState.BOOTING
         if not any(c.pid and self._is_booting(c.index) for c in self._plan.children):
             self._pipes.renew_claim()
+        try:
+            pid, self._last_words[spawn.index] = self._fork(spawn)
+        except OSError as exc:  # out of processes, of memory, of descriptors
+            slot.clear()
+            reason = exc.strerror or str(exc)
+            self._todo.extend(self._plan.not_spawned(spawn.index, reason, time.monotonic()))
+            return
+        slot.pid = pid
+        self._todo.extend(self._plan.spawned(spawn.index, pid, time.monotonic()))
+
+    def _fork(self, spawn: Spawn) -> tuple[int, int]:
+        """The process id of a new child, and where it leaves its last words."""
         entry = self._entry_of(spawn.generation)
         dump_fds = os.pipe()
         try:
@@ -311,17 +327,12 @@ class Supervisor:
                 pid = os.fork()
                 if pid == 0:
                     self._become_worker(entry, spawn, mask, dump_fds)
-        except OSError as exc:
+        except OSError:
             os.close(dump_fds[0])
-            slot.clear()
-            reason = exc.strerror or str(exc)
-            self._todo.extend(self._plan.not_spawned(spawn.index, reason, time.monotonic()))
-            return
+            raise
         finally:
             os.close(dump_fds[1])
-        self._last_words[spawn.index] = dump_fds[0]
-        slot.pid = pid
-        self._todo.extend(self._plan.spawned(spawn.index, pid, time.monotonic()))
+        return pid, dump_fds[0]
 
     def _is_booting(self, index: int) -> bool:
         return self.scoreboard.slot(index).state is WorkerState.BOOTING
