@@ -403,6 +403,7 @@ def test_a_reload_that_does_not_boot_leaves_the_old_ones_serving() -> None:
     world.reload(workers=5)
 
     world.exit(3, 3)
+    assert world.orders() == [(4, Order.STOP), (5, Order.STOP)]
     world.exit(4, 3)
     world.exit(5, 3)
     world.wait(60.0)
@@ -424,28 +425,31 @@ def test_a_reload_can_be_tried_again() -> None:
     assert world.plan.generations == {1, 3}
 
 
-def test_a_second_reload_overtakes_the_first() -> None:
+def test_a_second_reload_overtakes_the_first_which_may_hang() -> None:
     world = serving(1)
     world.reload()
-    world.reload()
 
-    world.ready(2)
+    world.reload()
+    assert world.orders() == [(2, Order.STOP)]
+    world.exit(2)
+    assert world.alive == {1: 1, 3: 3}
+    world.ready(3)
     assert world.orders() == [(1, Order.YIELD)]
     world.exit(1)
-    world.ready(3)
-    assert world.orders() == [(2, Order.YIELD)]
-    world.exit(2)
 
     assert world.alive == {3: 3}
     assert world.plan.generations == {3}
+    assert world.errors == []
 
 
 def test_a_generation_that_fails_after_being_overtaken_is_no_matter() -> None:
-    world = serving(1)
+    world = starting(1, replace(SETTINGS, startup_seconds=10.0))
+    world.ready(1)
     world.reload()
+    world.wait(11.0)  # it took too long, and was killed
     world.reload()
 
-    world.exit(2, 3)
+    world.kill(2)
 
     assert world.alive == {1: 1, 3: 3}
     assert not any("reload failed" in line for line in world.errors)
@@ -473,6 +477,19 @@ def test_a_reload_may_change_the_number_of_workers() -> None:
     world.ready(2)
     world.ready(3)
     assert world.orders() == [(1, Order.YIELD)]
+
+
+def test_a_reload_gets_no_more_workers_than_there_is_room_for() -> None:
+    world = serving(2, slot_count=6)
+
+    world.reload(workers=7)
+
+    assert "3 workers wanted: 7 would take a restart" in world.said
+    for newcomer, old in ((3, 0), (4, 1), (5, 2)):
+        world.ready(newcomer)
+        if old:
+            world.exit(old)
+    assert world.said[-1] == "reloaded: 3 workers of generation 2"
 
 
 def test_a_reload_keeps_a_number_of_workers_that_signals_have_set() -> None:

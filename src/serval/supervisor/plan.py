@@ -30,11 +30,9 @@ from serval.supervisor.actions import (
 from serval.supervisor.backoff import WINDOW_SECONDS, Backoff
 from serval.supervisor.child import NEXT, VERDICTS, Child, Death, Phase, Verdict, obituary
 from serval.supervisor.patience import SLACK_SECONDS, due_at, lost, spare_sleepers
-from serval.supervisor.stages import ESCALATION, LISTENING, ORDERS, SERVING, Stage, notice
+from serval.supervisor.stages import ALIVE, ESCALATION, LISTENING, ORDERS, SERVING, Stage, notice
 
 BOOT_FAILURE_SECONDS: Final = 1.5  # nobody has been served: the error should be seen at once
-
-_ALIVE: Final = (Phase.BOOTING, Phase.READY, Phase.RETIRING, Phase.OVERDUE, Phase.HUNG)
 
 
 class Plan:
@@ -175,7 +173,7 @@ class Plan:
         if self._fallback is None:
             self._fallback = Era(self._generation, self._settings, self._target)
         if settings.workers != self._settings.workers:
-            self._target = settings.workers
+            self._resize(settings.workers)
         self._settings = settings
         self._newest_generation += 1
         self._generation = self._newest_generation
@@ -254,14 +252,11 @@ class Plan:
         """Give up when children die too often, else make the next fork wait."""
         counted = self._backoff.note(now, counts=counts)
         if 0 < self._settings.crash_limit < counted:
+            deaths = f"{counted} workers died within {WINDOW_SECONDS:g} s"
             if self._settings.waits:
-                self._wait_for_reload(f"{counted} workers died within {WINDOW_SECONDS:g} s")
+                self._wait_for_reload(deaths)
                 return
-            self._say(
-                "error",
-                f"giving up: {counted} workers died within {WINDOW_SECONDS:g} s, "
-                f"more than {self._settings.crash_limit}",
-            )
+            self._say("error", f"giving up: {deaths}, more than {self._settings.crash_limit}")
             self._status = ExitStatus.CRASH_LOOP
             self._stop_all(Stage.GRACEFUL, now)
             return
@@ -322,8 +317,10 @@ class Plan:
 
     def _resize(self, wanted: int) -> None:
         # Twice the slots, so that every worker could be in replacement.
-        self._target = min(max(wanted, 1), max(self.slot_count // 2, 1))
-        self._say("info", f"{counted_workers(self._target)} wanted")
+        limit = max(self.slot_count // 2, 1)
+        self._target = min(max(wanted, 1), limit)
+        more = f": {wanted} would take a restart" if wanted > limit else ""
+        self._say("info", f"{counted_workers(self._target)} wanted{more}")
 
     def _settle(self, now: float) -> list[Action]:
         """Bring children and target together; hand out the actions."""
@@ -341,11 +338,12 @@ class Plan:
 
     def _balance(self, now: float) -> None:
         """One step towards as many children as wanted, all of this generation."""
-        if self._settings.replacement is Replacement.AT_ONCE:
-            for child in filter(self._is_outdated, self.children):
-                if child.phase in (Phase.BOOTING, *SERVING):
-                    self._stop(child, now)
-        alive = [c for c in self._children.values() if c.phase in _ALIVE]
+        at_once = self._settings.replacement is Replacement.AT_ONCE
+        for child in filter(self._is_outdated, self.children):
+            overtaken = child.phase is Phase.BOOTING and not child.first  # it may hang, for one
+            if overtaken or (at_once and child.phase in (Phase.BOOTING, *SERVING)):
+                self._stop(child, now)
+        alive = [c for c in self._children.values() if c.phase in ALIVE]
         if len(alive) < self._target:
             if not self._old_goes_first or len(self._children) < self._target:
                 self._spawn(now)

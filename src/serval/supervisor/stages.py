@@ -8,6 +8,7 @@ from serval.supervisor.actions import Order, Settings, Wish
 from serval.supervisor.child import Phase
 
 SERVING: Final = (Phase.READY, Phase.RETIRING)
+ALIVE: Final = (Phase.BOOTING, *SERVING, Phase.OVERDUE, Phase.HUNG)
 _REACHABLE: Final = (Phase.BOOTING, *SERVING, Phase.HUNG, Phase.STOPPING, Phase.CLOSING)
 
 
