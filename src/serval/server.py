@@ -180,7 +180,10 @@ def _binds(config: ServerConfig) -> tuple[Bind, ...]:
     """Where to listen: sockets passed by a service manager take the place of the default."""
     activated: list[FdBind] = activated_binds(os.environ, os.getpid())
     asked = config.bind or any(config.origin(name) != "default" for name in ("host", "port"))
-    return (*activated, *config.binds) if asked or not activated else tuple(activated)
+    if activated and not asked:
+        return tuple(activated)
+    # The unit's own `--bind fd:3` names a socket that is there already.
+    return (*activated, *(bind for bind in config.binds if bind not in activated))
 
 
 def _in_development(config: ServerConfig) -> ServerConfig:

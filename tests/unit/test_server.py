@@ -58,6 +58,13 @@ def test_what_was_asked_for_is_opened_beside_passed_sockets(
     assert server._binds(config) == (FdBind(3), FdBind(4), bind)
 
 
+@pytest.mark.usefixtures("activated")
+def test_a_passed_socket_that_was_asked_for_is_opened_once() -> None:
+    config = ServerConfig(bind=("fd:3", "fd:5"))
+
+    assert server._binds(config) == (FdBind(3), FdBind(4), FdBind(5))
+
+
 def test_serving_ends_at_a_bind_that_fails(listeners: list[Listener]) -> None:
     port = listeners[0].sock.getsockname()[1]
 
