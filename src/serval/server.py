@@ -212,12 +212,24 @@ def _settings(config: ServerConfig) -> Settings:
 
 
 def _entry(inheritance: Inheritance, identity: Identity) -> Entry:
-    return partial(_be_worker, inheritance=inheritance, identity=identity)
+    # The environment as it is now: a reload that fails has read its env files all the same, and
+    # must change nothing for a worker that is forked later in place of one from before.
+    environ = dict(os.environ)
+    return partial(_be_worker, inheritance=inheritance, identity=identity, environ=environ)
 
 
-def _be_worker(channel: ChildChannel, *, inheritance: Inheritance, identity: Identity) -> NoReturn:
-    """In the child: take its name and its user, then load the application and serve."""
+def _be_worker(
+    channel: ChildChannel,
+    *,
+    inheritance: Inheritance,
+    identity: Identity,
+    environ: dict[str, str],
+) -> NoReturn:
+    """In the child: take its name, its user and its environment, load the application and serve."""
     config = inheritance.config
+    if os.environ != environ:
+        os.environ.clear()
+        os.environ.update(environ)
     number = channel.index + 1
     set_process_title(
         f"serval: worker {number} {config.app}", short=f"serval w{number} {config.app}"

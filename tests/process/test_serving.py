@@ -282,6 +282,24 @@ def test_a_reload_changes_every_worker_and_loses_no_request() -> None:
         assert program.stop() == ExitStatus.OK
 
 
+def test_a_reload_that_fails_leaves_its_environment_to_nobody(tmp_path: Path) -> None:
+    (tmp_path / "needs_good.py").write_text(
+        "import os\nassert os.environ['HEALTH'] == 'good'\nfrom process.quiet_app import app\n"
+    )
+    (tmp_path / "env").write_text("HEALTH=good")
+    options = ("--app-dir", str(tmp_path), "--env-file", str(tmp_path / "env"), "--port", "0")
+    with running("serval", "needs_good:app", *options) as program:
+        program.expect("ready: 1 worker")
+        (before,) = children_of(program.pid)
+        (tmp_path / "env").write_text("HEALTH=bad")
+        program.signal(signal.SIGHUP)
+        program.expect("generation 1 goes on serving")
+        os.kill(before, signal.SIGKILL)
+        program.expect("is ready after")
+
+        assert program.stop() == ExitStatus.OK
+
+
 def test_a_reload_reads_the_configuration_anew(tmp_path: Path) -> None:
     file = tmp_path / "serval.toml"
     file.write_text('workers = 1\nheader = ["X-Reading: first"]\n')
