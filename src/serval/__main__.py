@@ -3,6 +3,7 @@
 `python -m serval`, and what the installed commands run.
 """
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -13,10 +14,12 @@ from serval.command_options import SUBCOMMANDS
 from serval.errors import ExitStatus
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_STDERR: Final = 2  # the last of the descriptors that every program expects to be open
 
 
 def run() -> None:
     """Run the command; a stop before it serves ends it cleanly, one after that changes nothing."""
+    _fill_standard_descriptors()
     if sys.argv[1:2] not in [[one.name] for one in SUBCOMMANDS]:
         # Without a handler, process 1 of a container would never hear of a stop that comes early.
         for number in _STOPS:
@@ -26,6 +29,16 @@ def run() -> None:
     finally:
         for number in _STOPS:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _fill_standard_descriptors() -> None:
+    """Open those that were closed: else a socket gets such a number, and log lines go into it.
+
+    libuv moreover ends a process that closes one.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(fd)
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:

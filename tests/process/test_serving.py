@@ -80,6 +80,20 @@ def read_all(sock: socket.socket) -> bytes:
 # --- start ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_no_socket_gets_the_number_of_a_standard_stream_that_is_closed(workers: int) -> None:
+    closing = ("sh", "-c", 'exec "$@" <&- >&-', "sh")
+    options = ("process.quiet_app:app", "--port", "0", "--workers", str(workers))
+    with running("serval", *options, under=closing) as program:
+        program.address()
+        if workers:
+            program.expect("ready: 1 worker")
+
+        for pid in (program.pid, *servers(program, workers)):
+            assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null"] * 2
+        assert program.stop() == ExitStatus.OK
+
+
 @pytest.mark.parametrize("workers", WORKERS)
 def test_requests_are_answered_by_the_processes_that_should(workers: int) -> None:
     with serving(workers) as (program, address):
