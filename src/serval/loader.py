@@ -68,9 +68,13 @@ def load(
     """
     module_name, attribute = _split(target)
     first = sys.path[0] if app_dir is None and sys.path else app_dir
-    directory = Path(first or os.curdir).resolve()
-    if app_dir is not None and str(directory) not in sys.path[:1]:
-        sys.path.insert(0, str(directory))
+    try:
+        directory = Path(first or os.curdir).resolve()
+    except OSError:  # the current directory was removed; what is installed is found all the same
+        directory = Path(first or os.curdir)
+    else:
+        if app_dir is not None and str(directory) not in sys.path[:1]:
+            sys.path.insert(0, str(directory))
     importlib.invalidate_caches()
     module = _imported(module_name, target, directory)
     found = _attribute_of(module, attribute, target)

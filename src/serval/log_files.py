@@ -29,8 +29,9 @@ class LogFile:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = os.path.abspath(path)
+        self.path = path
         try:
+            self.path = os.path.abspath(path)  # fails where the current directory was removed
             self.fd = _opened(self.path)
         except OSError as exc:
             raise ConfigError(f"cannot open the log file {self.path}: {exc.strerror}") from exc

@@ -20,12 +20,13 @@ class PidFile:
     """
 
     def __init__(self, path: str) -> None:
-        # Absolute, for whoever changes the directory before the end.
-        self._path = os.path.abspath(path) if path else ""
+        self._path = path
         self._identity: tuple[int, int] | None = None
         if not path:
             return
         try:
+            # Absolute, for whoever changes the directory before the end.
+            self._path = os.path.abspath(path)
             self._identity = _take(self._path)
         except OSError as exc:
             raise ConfigError(f"cannot write pid file {path}: {exc.strerror}") from exc

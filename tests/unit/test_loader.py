@@ -91,6 +91,21 @@ def test_modules_are_looked_for_in_the_app_dir_first() -> None:
     assert sys.path[0] == os.path.realpath("src")
 
 
+def test_what_is_installed_is_loaded_though_the_current_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    before = list(sys.path)
+
+    assert load("serval.demo:app", factory=False, app_dir="", interface="auto").interface == "asgi"
+    with pytest.raises(LoadError, match="no module named 'nowhere' was found"):
+        load("nowhere:app", factory=False, app_dir="", interface="auto")
+    assert sys.path == before
+
+
 def test_loading_twice_puts_the_directory_on_the_path_once() -> None:
     write(main=ASGI_APP)
 

@@ -82,6 +82,18 @@ def test_a_file_that_cannot_be_opened_at_all_is_an_error_of_the_operator(tmp_pat
     )
 
 
+def test_a_relative_name_means_nothing_once_the_current_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with pytest.raises(ConfigError, match=r"cannot open the log file a\.log: No such"):
+        LogFile("a.log")
+
+
 def test_a_file_may_be_given_to_whom_it_belongs_already(tmp_path: Path) -> None:
     file = LogFile(str(tmp_path / "a.log"))
 

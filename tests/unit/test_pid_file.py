@@ -142,6 +142,18 @@ def test_a_file_that_cannot_be_written_is_told_with_the_reason(tmp_path: Path) -
     assert str(refusal.value) == f"cannot write pid file {path}: No such file or directory"
 
 
+def test_a_relative_path_means_nothing_once_the_current_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with pytest.raises(ConfigError, match=r"cannot write pid file x\.pid: No such"):
+        PidFile("x.pid")
+
+
 def test_a_symbolic_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "x.pid").symlink_to(tmp_path / "precious")

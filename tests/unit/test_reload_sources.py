@@ -1,13 +1,15 @@
 """Where changes are learned from, with real files."""
 
+import errno
 import os
 import select
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from serval.reload.inotify import IN_CLOSE_WRITE, Event, parsed
+from serval.reload.inotify import IN_CLOSE_WRITE, IN_Q_OVERFLOW, Event, Inotify, parsed
 from serval.reload.rules import Rules
 from serval.reload.sources import KernelSource, PollingSource, open_source
 
@@ -90,6 +92,31 @@ def test_a_directory_that_goes_is_forgotten(project: Path) -> None:
     (project / "other.py").write_text("")
     assert changes(source) == {"other.py"}
     source.close()
+
+
+class Exhausted(Inotify):
+    """A kernel that has lost events, and gives no more watches."""
+
+    def __init__(self) -> None:
+        """Open nothing."""
+
+    def events(self) -> Iterator[Event]:
+        yield Event(-1, IN_Q_OVERFLOW, "")
+
+    def add(self, path: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+@linux
+def test_where_the_kernel_has_lost_events_and_watches_every_file_may_have_changed(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = KernelSource([str(project)], Rules())
+    source.close()
+    source._inotify = Exhausted()
+
+    assert source.changed(0.0) == {str(project / "app" / "views.py")}
+    assert "cannot watch all of it: No space left" in caplog.text
 
 
 def test_looking_finds_what_was_changed_made_or_deleted(project: Path) -> None:

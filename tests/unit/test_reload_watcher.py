@@ -158,6 +158,8 @@ def test_a_broken_file_that_is_deleted_breaks_nothing_any_more(tmp_path: Path) -
         (b"def f():\nx = 1", "IndentationError in "),
         (b"x = 1\0", "Error in "),
         (b"\xff", "SyntaxError in "),
+        (b"x = " + b"+".join([b"1"] * 60_000), "Error in "),
+        (b"x = " + b"-" * 60_000 + b"1", "Error in "),
     ],
 )
 def test_what_is_no_python_is_known_without_running_it(
@@ -181,13 +183,32 @@ def test_children_and_the_end_close_the_source() -> None:
 @pytest.mark.parametrize(
     ("config", "roots"),
     [
-        (ServerConfig(), ["."]),
+        (ServerConfig(), [""]),
         (ServerConfig(app_dir="src"), ["src"]),
         (ServerConfig(app_dir="src", reload_dir=("a", "b")), ["a", "b"]),
     ],
 )
 def test_the_directories_to_watch_are_those_named(config: ServerConfig, roots: list[str]) -> None:
-    assert roots_of(config) == roots
+    assert roots_of(config) == [str(Path.cwd() / root) for root in roots]
+
+
+def test_a_current_directory_that_goes_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    watcher = watch(ServerConfig(reload_engine="poll"))
+    gone.rmdir()
+    world = World()
+
+    watcher.turn(world.overseer, watcher.deadline)
+    world.change(gone / "views.txt")
+    world.wait(1.0)
+
+    assert world.overseer.reloads == 1
+    with pytest.raises(ConfigError, match="cannot watch the current directory"):
+        watch(ServerConfig())
 
 
 def test_the_rules_are_those_of_the_configuration() -> None:

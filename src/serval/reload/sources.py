@@ -72,7 +72,7 @@ class KernelSource:
         paths: set[str] = set()
         for event in self._inotify.events():
             if event.mask & IN_Q_OVERFLOW:  # nobody knows what has changed
-                paths.update(self._watch(survey(self._roots, self._rules)).files)
+                paths.update(self._watch_more(survey(self._roots, self._rules), "all of it"))
                 continue
             directory = self._watches.get(event.watch)
             if directory is None:
@@ -96,11 +96,15 @@ class KernelSource:
         path = os.path.join(directory.path, name)
         found = Survey()
         survey_below(Directory(path, directory.within(name), directory.root), self._rules, found)
+        return self._watch_more(found, path)
+
+    def _watch_more(self, found: Survey, what: str) -> list[str]:
+        """Watch directories as far as the kernel lets us; the files in them."""
         try:
-            return self._watch(found).files
+            self._watch(found)
         except OSError as exc:
-            logger.warning("reload: cannot watch %s: %s", path, exc.strerror)
-            return found.files
+            logger.warning("reload: cannot watch %s: %s", what, exc.strerror)
+        return found.files
 
     def _watch(self, found: Survey) -> Survey:
         for directory in found.directories:

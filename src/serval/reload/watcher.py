@@ -84,8 +84,16 @@ class ReloadWatcher:
 
 
 def roots_of(config: ServerConfig) -> list[str]:
-    """The directories to watch."""
-    return list(config.reload_dir) or [config.app_dir or os.curdir]
+    """The directories to watch, absolute: the current one may be replaced by another.
+
+    Raises:
+        ConfigError: The current one is gone.
+    """
+    roots = list(config.reload_dir) or [config.app_dir or os.curdir]
+    try:
+        return [os.path.abspath(root) for root in roots]
+    except OSError as exc:
+        raise ConfigError(f"cannot watch the current directory: {exc.strerror}") from exc
 
 
 def rules_of(config: ServerConfig) -> Rules:
@@ -99,10 +107,11 @@ def watch(config: ServerConfig) -> ReloadWatcher:
     Raises:
         ConfigError: A directory to watch is none.
     """
-    for root in roots_of(config):
+    roots = roots_of(config)
+    for root in roots:
         if not os.path.isdir(root):
             raise ConfigError(f"reload_dir {root!r} is no directory")
-    source = open_source(roots_of(config), rules_of(config), polls=config.reload_engine == "poll")
+    source = open_source(roots, rules_of(config), polls=config.reload_engine == "poll")
     found = source.found
     logger.info(
         "watching %d files in %d directories for changes; --reload-explain tells which",
@@ -126,13 +135,17 @@ def syntax_fault(path: str) -> str:
     except SyntaxError as exc:
         text = f"\n    {exc.text.strip()}" if exc.text else ""
         return f"{type(exc).__name__} in {path}, line {exc.lineno}: {exc.msg}{text}"
-    except ValueError as exc:  # null bytes, before Python 3.12
-        return f"ValueError in {path}: {exc}"
+    # Null bytes, before Python 3.12; an expression that is too deep, as programs write them.
+    except (ValueError, RecursionError, MemoryError) as exc:
+        return f"{type(exc).__name__} in {path}: {exc}"
     return ""
 
 
 def _named(paths: Iterable[str]) -> str:
     """A few paths, as seen from here."""
-    names = sorted(os.path.relpath(path) for path in paths)
+    try:
+        names = sorted(os.path.relpath(path) for path in paths)
+    except OSError:  # the current directory is gone
+        names = sorted(paths)
     shown = ", ".join(names[:_NAMED_COUNT])
     return shown if len(names) <= _NAMED_COUNT else f"{shown} and {len(names) - _NAMED_COUNT} more"
