@@ -66,17 +66,16 @@ class Dump:
         poller = select.poll()
         poller.register(self._reader, select.POLLIN)
         while True:
-            # Polled before it is read: a thread that sleeps in `read` would take the stacks out of
-            # the pipe even while another holds the interpreter, and our parent would find nothing.
-            poller.poll()
-            if not os.read(self._reader, 65536):
+            if not _can_be_read(poller, None):
                 return
-            while poller.poll(SETTLE_MILLISECONDS):  # the rest of the same signal
-                os.read(self._reader, 65536)
             try:
                 logger.warning("%s", "\n".join(self.lines()))
             except Exception:  # what was looked at has changed too much meanwhile
                 logger.exception("the state of this worker cannot be told")
+            # Read only now: where another thread holds the interpreter, or a free-threaded one
+            # cannot be stopped to be looked at, we never come here, and our parent shall find it.
+            while _can_be_read(poller, SETTLE_MILLISECONDS):
+                os.read(self._reader, 65536)
 
     def lines(self) -> Iterator[str]:
         """The state, from the general to the particular; from any thread."""
@@ -86,6 +85,11 @@ class Dump:
         if service is not None:
             yield from _tasks(service.loop)
             yield from _connections(service)
+
+
+def _can_be_read(poller: select.poll, milliseconds: int | None) -> bool:
+    """Whether there is something to read within that time; None is any."""
+    return any(bits & select.POLLIN for _, bits in poller.poll(milliseconds))
 
 
 def _threads() -> Iterator[str]:
