@@ -27,6 +27,7 @@ class Missing(ModuleType):
 
 
 def reason(package: str) -> str:
+    """Why a test was skipped."""
     return f"{package} is not installed"
 
 
