@@ -60,7 +60,7 @@ FILLED_COUNT: Final = 300_000
 OPTIONS: Final = [
     *("--port", "0", "--workers", "1", "--lifespan", "off", "--max-body-size", "100000"),
     *("--timeout-headers", "1", "--timeout-body-idle", "1", "--timeout-write-idle", "1"),
-    *("--timeout-keep-alive", "1", "--ws-max-size", "65536", "--ws-close-timeout", "1"),
+    *("--timeout-keep-alive", "3", "--ws-max-size", "65536", "--ws-close-timeout", "1"),
     # A machine that is busy with something else holds up the loop, too.
     *("--timeout-tls-handshake", "2", "--watchdog-lag", "0"),
 ]
