@@ -77,7 +77,7 @@ class StubConnection(HttpConnection):
         self.ended = "reset" if reset else "closed"
 
     def _unread(self) -> int:
-        return self._out_bytes
+        return sum(map(len, self._out))
 
     def _take_late_bytes(self) -> bool:
         data, self.late = self.late, b""

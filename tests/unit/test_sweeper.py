@@ -122,6 +122,25 @@ def test_who_is_told_may_wait_again() -> None:
     assert loop.armed == [113.0 + 2 * TICK_SECONDS]
 
 
+def test_a_defect_of_one_keeps_its_time_from_none_of_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    loop = Loop()
+    sweeper = sweeper_on(loop, head=10.0, body=20.0)
+    items = [Item(fail), Item()]
+    for item in items:
+        sweeper.start(Wait.HEAD, item)
+    sweeper.start(Wait.BODY, items[0])
+    loop.go_to(111.0)
+
+    assert [item.told for item in items] == [[(Wait.HEAD, False)]] * 2
+    assert loop.armed == [120.0 + TICK_SECONDS]
+    assert caplog.messages == ["a wait for HEAD could not be ended"]
+
+
 @pytest.mark.parametrize(("behind", "late"), [(0.0, False), (LATE_SECONDS + 0.01, True)])
 def test_a_loop_that_was_held_up_is_noticed(behind: float, late: bool) -> None:
     loop = Loop()

@@ -33,3 +33,4 @@ def test_a_socket_that_is_closed_has_nothing_unread() -> None:
     sock.close()
 
     assert unread_bytes(fd) == 0
+    assert unread_bytes(sock.fileno()) == 0

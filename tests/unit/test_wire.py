@@ -213,6 +213,16 @@ def test_dropping_forgets_everything_once(world: World, wire: Peer, reset: bool)
     assert world.service.connections == set()
 
 
+def test_a_wait_whose_end_comes_after_that_of_the_connection_is_over(wire: Peer) -> None:
+    """A sweep takes all that are due, and the first may end the connection."""
+    wire.room = 3
+    wire.write(b"x" * HIGH_WATER_BYTES)
+    wire.drop()
+    wire.expired(Wait.WRITE, late=False)
+
+    assert wire.waits_for() == set()
+
+
 def test_a_detached_socket_stays_open(world: World, wire: Peer) -> None:
     wire._detach()
     wire.drop()

@@ -17,7 +17,7 @@ if sys.platform == "linux":
         """Bytes that the peer's system has not acknowledged, in 0.3 us; 0 for no socket."""
         try:
             return int.from_bytes(ioctl(fd, TIOCOUTQ, _INT), sys.byteorder)
-        except OSError:  # it is closed
+        except (OSError, ValueError):  # it is closed; below 0, so is what it was asked of
             return 0
 
     _INT: Final = bytes(4)

@@ -1,10 +1,13 @@
 """The one timer behind all deadlines of a loop: it wakes for the oldest wait, and only then."""
 
 import asyncio
+import logging
 import math
 from typing import Final, Protocol
 
 from serval.worker.deadlines import Deadlines, Wait
+
+logger = logging.getLogger("serval.error")
 
 # Waits may end this much late: it keeps the number of wake-ups down.
 TICK_SECONDS: Final = 0.25
@@ -61,7 +64,11 @@ class Sweeper:
         self._handle = None
         self._armed_at = math.inf
         for wait, item in list(self.deadlines.take_expired(now)):
-            item.expired(wait, late=late)
+            try:
+                item.expired(wait, late=late)
+            except Exception:
+                # A defect of ours: the others shall not miss their time.
+                logger.exception("a wait for %s could not be ended", wait.name)
         next_at = self.deadlines.next_at()
         if next_at is not None and next_at < self._armed_at:
             self._arm(next_at)

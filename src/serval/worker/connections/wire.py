@@ -311,6 +311,7 @@ class Wire(ABC):
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
+        self._unread_bytes = 0  # no progress is expected of it: a sweep may be on its way here
         self._out.clear()
         self._wait_for(None)
         self.service.sweeper.stop(Wait.WRITE, self)
