@@ -320,6 +320,21 @@ def test_a_body_that_nobody_wants_is_read_and_dropped(app: App, connection: Peer
     assert connection.at(State.IDLE)
 
 
+def test_a_request_behind_a_dropped_body_is_served_once_the_answer_is_read(
+    app: App, connection: Peer
+) -> None:
+    connection.room = 10
+    connection.data_received(post("/a", 10))
+    assert connection.at(State.DISCARDING)
+    connection.data_received(b"0123456789" + get("/b"))
+    assert connection.at(State.OPEN)
+    assert connection.waits_for() == {Wait.WRITE}
+    connection.take()
+
+    assert connection.taken() == ok(b"/a") + ok(b"/b")
+    assert connection.waits_for() == {Wait.KEEP_ALIVE}
+
+
 def test_a_body_that_is_too_large_to_drop_ends_the_connection(connection: Peer) -> None:
     connection.data_received(post("/", DISCARD_BYTES + 1))
 

@@ -169,8 +169,8 @@ class HttpConnection(RequestRunner):
             if self.exchange is None:
                 if self._out_bytes >= HIGH_WATER_BYTES:
                     self.flush()
-                if self.congested or (
-                    self.state is not _OPEN and self.state is not State.DISCARDING
+                if self.state is not State.DISCARDING and (
+                    self.congested or self.state is not _OPEN
                 ):
                     return True
             elif self.exchange.input is not ARRIVING:
