@@ -435,6 +435,38 @@ def test_an_end_behind_an_unread_body_is_told_after_it(
     assert messages == [{"type": "http.request", "body": b"12345", "more_body": True}, None]
 
 
+def test_an_end_is_heard_of_in_a_request_that_waited_behind_another(
+    world: World, app: App, connection: Peer
+) -> None:
+    app.waits = True
+    connection.data_received(get("/a"))
+    connection.data_received(get("/b"))
+    assert not connection.reading
+    app.answer()
+    world.turn()
+    assert connection.reading
+    told = [world.receiving(app.receives[1]) for _ in range(2)]
+    world.turn()
+    assert not told[1].done()
+    connection.peer_left()
+    world.turn()
+
+    assert [one.result()["type"] for one in told] == ["http.request", "http.disconnect"]
+
+
+def test_an_end_is_heard_of_behind_a_body_that_came_faster_than_it_was_taken(
+    app: App, connection: Peer
+) -> None:
+    app.waits = True
+    size = BODY_BUFFER_BYTES + 1
+    connection.data_received(post("/", size + 1))
+    connection.data_received(bytes(size))
+    assert not connection.reading
+    connection.data_received(bytes(1))
+
+    assert connection.reading
+
+
 def test_an_end_that_nobody_waits_for_is_noted_later(connection: Peer) -> None:
     connection.peer_shut()
 

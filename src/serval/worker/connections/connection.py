@@ -249,6 +249,8 @@ class HttpConnection(RequestRunner):
         elif self._wait is not None and self._wait is not Wait.KEEP_ALIVE:
             # An idle wait goes on unheeded: most requests are over before it is.
             self._wait_for(None)
+        if not (self._reading or exchange.input is ARRIVING or self.parser.has_trailing_data):
+            self._resume_reading()  # or nobody would hear that the client leaves
 
     # Requests.
 
