@@ -403,9 +403,11 @@ def test_after_the_end_every_message_is_nothing() -> None:
     world.body(b"more")
     world.trailers()
     world.send(type="http.response.early_hint", links=[])
+    world.send(type="serval.body_limit", bytes=1)
 
     assert world.lane.wire == before
     assert world.lane.done_count == 1
+    assert world.lane.limits == []
     assert world.exchange.status == 200
 
 

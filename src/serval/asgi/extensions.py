@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import Final
 
 from serval.asgi.file_body import FILE_MESSAGES, FileResponse, send_file
+from serval.asgi.http_messages import WHEN_OVER
 from serval.asgi.lane import Lane
 from serval.asgi.types import Message
 from serval.errors import AppError
@@ -34,4 +35,5 @@ async def take_extension(response: FileResponse, lane: Lane, message: Message) -
     limit = message.get("bytes")
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
         raise AppError(f"{BODY_LIMIT} needs bytes, a number or 0 for no limit, not {limit!r:.80}")
-    lane.limit_body(limit)
+    if response.phase not in WHEN_OVER:  # or it would be that of another request
+        lane.limit_body(limit)
