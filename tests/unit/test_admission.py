@@ -153,6 +153,22 @@ def test_a_place_given_to_one_who_leaves_goes_to_the_next() -> None:
     run(test)
 
 
+def test_whoever_is_passed_over_while_it_leaves_the_queue_just_leaves() -> None:
+    async def test() -> None:
+        world = World(limit_concurrency=1)
+        first, second, third = [await world.ask() for _ in range(3)]
+        world.app.go_on.set()  # the first goes on before the second does
+        second.cancel()
+        await asyncio.wait([first, second, third])
+
+        assert second.cancelled()
+        assert (world.app.most, world.statuses) == (1, [200, 200])
+        await (await world.ask())
+        assert world.app.most == 1
+
+    run(test)
+
+
 def test_websockets_are_counted_apart() -> None:
     async def test() -> None:
         world = World(limit_concurrency=1, limit_websockets=2)

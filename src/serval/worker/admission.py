@@ -6,6 +6,7 @@ apart.  Thread of the service's loop only.
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from math import ceil
 from typing import Final
 
@@ -76,7 +77,8 @@ class Admission:
             if place.done() and not place.cancelled():  # it came in the very moment
                 self._release()
             else:
-                self._waiting.remove(place)
+                with suppress(ValueError):  # one that has ended meanwhile has passed it over
+                    self._waiting.remove(place)
             if isinstance(error, TimeoutError):
                 return False
             raise
