@@ -162,6 +162,10 @@ class World:
 
         return self.loop.create_task(one())
 
+    def wait(self, event: asyncio.Event) -> None:
+        """Let everything run until that is set."""
+        self._runner.run(asyncio.wait_for(event.wait(), 20))
+
     def turn(self, count: int = 3) -> None:
         """Let everything run that can."""
 

@@ -9,6 +9,7 @@ from serval.asgi.http_messages import BROKEN
 from serval.asgi.types import Receive, Scope, Send
 from serval.errors import ClientDisconnected
 from serval.lifecycle import LifecycleEvent, RequestFinished, RequestStarted
+from serval.worker.connections.wire import State
 
 
 @pytest.fixture
@@ -134,6 +135,28 @@ def test_a_cancellation_is_not_blamed_on_the_application_when_we_stop(
 
     assert connection.taken().startswith(b"HTTP/1.1 500 ")
     assert bool(errors_of(caplog)) is not draining
+
+
+def test_who_loses_its_client_in_its_first_step_is_cancelled_as_others_are() -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        try:
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with world_of(app, cancel_after_disconnect=0.01) as world:
+        connection = world.connect()
+        connection.when_flushed = connection.connection.peer_lost
+        connection.data_received(get("/"))
+        assert connection.at(State.CLOSED)
+        world.wait(ended)
+        world.turn()
+
+        assert world.service.tasks == set()
 
 
 def test_a_response_that_is_cut_is_counted_and_told_of(

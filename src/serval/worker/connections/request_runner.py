@@ -114,6 +114,9 @@ class RequestRunner(Wire):
                 self.task = task
                 if exchange.defaults is service.defaults:
                     exchange.defaults = service.timely_ends
+        elif exchange.lost and not task.done():  # found out in its first step
+            self.task = task
+            self._cancel_later(exchange)
 
     def _announce(self, exchange: Exchange, scope: Scope) -> None:
         """Tell the collector of a request, and the client its id."""
