@@ -6,6 +6,7 @@ in a task of its own, so that one which ignores its cancellation can be left beh
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 
 from serval.asgi.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,6 +71,7 @@ class TimedRequest:
         self._send = send
         self._loop = owner.service.loop
         self._sent_at = 0.0  # when the response began or went on; 0.0 before
+        self._begun: asyncio.Future[None] | None = None  # where another time counts from then on
         self._sending_count = 0
         self._over = False
 
@@ -101,6 +103,8 @@ class TimedRequest:
             raise ClientDisconnected("the request was given up")
         if self._sent_at or message["type"] == "http.response.start":
             self._sent_at = self._loop.time()
+            if self._begun is not None and not self._begun.done():
+                self._begun.set_result(None)
         # A wait for a slow client is not the application's, nor the time that a file takes.
         self._sending_count += 1
         try:
@@ -113,12 +117,16 @@ class TimedRequest:
     async def _ended(self, task: asyncio.Future[None]) -> bool:
         """Wait until the application has ended, or there is a reason to look at it."""
         owner = self._owner
+        awaited = [task]
         if self._sent_at:
             seconds = self._idle_left() if owner.idle_seconds else None
         else:
             seconds = owner.request_seconds or owner.idle_seconds
-        done, _ = await asyncio.wait((task,), timeout=seconds)
-        return bool(done)
+            if owner.request_seconds and owner.idle_seconds:
+                self._begun = self._loop.create_future()
+                awaited.append(self._begun)
+        await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return task.done()
 
     def _idle_left(self) -> float:
         seconds = self._owner.idle_seconds
@@ -141,8 +149,9 @@ class TimedRequest:
             self._owner.request_seconds,
             request_text(self.scope),
         )
-        await self._send({"type": "http.response.start", "status": 504, "headers": headers})
-        await self._send({"type": "http.response.body", "body": text})
+        with suppress(ClientDisconnected):  # what its client has left is cancelled all the same
+            await self._send({"type": "http.response.start", "status": 504, "headers": headers})
+            await self._send({"type": "http.response.body", "body": text})
         await self._cancel(task)
 
     async def _cut(self, task: asyncio.Future[None]) -> None:
