@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
@@ -50,6 +51,25 @@ def asking(address: tuple[str, int], path: str) -> Iterator[socket.socket]:
 
 
 # --- the watchdog -----------------------------------------------------------------------------
+
+
+def test_a_worker_without_a_thread_to_spare_beats_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "crowded.py").write_text(
+        "import threading\n"
+        "from process.quiet_app import app\n"
+        "start = threading.Thread.start\n"
+        "def refuse(thread):\n"
+        "    if thread.name == 'serval-watchdog':\n"
+        "        raise RuntimeError('no thread is left')\n"
+        "    start(thread)\n"
+        "threading.Thread.start = refuse\n"
+    )
+    options = ("--app-dir", str(tmp_path), "--workers-lifetime", "1s", "--port", "0")
+    with running("serval", "crowded:app", *options) as program:
+        program.expect("handlers that block the event loop go unnoticed: no thread is left")
+        program.expect(r"to be replaced: \d+ s of service")  # which its beat tells
+
+        assert program.stop() == ExitStatus.OK
 
 
 @pytest.mark.parametrize("loop", LOOPS)

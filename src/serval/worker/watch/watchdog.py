@@ -70,9 +70,13 @@ class Watchdog:
         self._told_at: dict[tuple[tuple[CodeType, int], ...], float] = {}
 
     def start(self) -> None:
-        """Watch from the next request on."""
-        self._service.watch = self._wake
+        """Watch from the next request on.
+
+        Raises:
+            RuntimeError: There is no thread for it.
+        """
         threading.Thread(target=self._run, name="serval-watchdog", daemon=True).start()
+        self._service.watch = self._wake
 
     def stop(self) -> None:
         """Watch no more."""
@@ -163,5 +167,9 @@ def watch(service: Service, loop_is_debugged: Callable[[], bool]) -> Watchdog | 
     if not seconds:
         return None
     watchdog = Watchdog(service, seconds, loop_is_debugged)
-    watchdog.start()
+    try:
+        watchdog.start()
+    except RuntimeError as exc:  # out of processes; what it would tell is no reason to end
+        logger.warning("handlers that block the event loop go unnoticed: %s", exc)
+        return None
     return watchdog
