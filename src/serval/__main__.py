@@ -3,6 +3,7 @@
 `python -m serval`, and what the installed commands run.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ def run() -> None:
     finally:
         for number in _STOPS:
             signal.signal(number, signal.SIG_IGN)
+        _forget_what_nobody_takes()
 
 
 def _fill_standard_descriptors() -> None:
@@ -39,6 +41,19 @@ def _fill_standard_descriptors() -> None:
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(fd)
+
+
+def _forget_what_nobody_takes() -> None:
+    """Throw away what a full disk or a pipe without a reader has left in the streams.
+
+    The interpreter would try once more, and end with status 120 instead of ours.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # or it is closed, or there is none
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:

@@ -80,6 +80,28 @@ def read_all(sock: socket.socket) -> bytes:
 # --- start ------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("target", ["process.quiet_app:app", "process.nowhere:app"])
+def test_a_full_disk_for_the_log_changes_no_exit_status(target: str) -> None:
+    full = ("sh", "-c", 'exec "$@" 2>/dev/full', "sh")
+    starts = target == "process.quiet_app:app"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        options = ("--bind", f"fd:{listener.fileno()}")
+        with running(
+            *("serval", target, *options),
+            environ={"PYTHONUNBUFFERED": ""},  # as it usually is
+            pass_fds=[listener.fileno()],
+            under=full,
+        ) as program:
+            if starts:
+                ask(listener.getsockname())
+                program.signal(signal.SIGTERM)
+
+            assert program.wait() == (ExitStatus.OK if starts else ExitStatus.BOOT)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_no_socket_gets_the_number_of_a_standard_stream_that_is_closed(workers: int) -> None:
     closing = ("sh", "-c", 'exec "$@" <&- >&-', "sh")
