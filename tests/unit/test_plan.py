@@ -442,6 +442,16 @@ def test_a_second_reload_overtakes_the_first_which_may_hang() -> None:
     assert world.errors == []
 
 
+def test_a_reload_waits_for_no_pause_that_deaths_have_caused() -> None:
+    world = serving(1)
+    world.kill(1)
+    assert world.alive == {}
+
+    world.reload()
+
+    assert world.alive == {2: 2}
+
+
 def test_a_generation_that_fails_after_being_overtaken_is_no_matter() -> None:
     world = starting(1, replace(SETTINGS, startup_seconds=10.0))
     world.ready(1)

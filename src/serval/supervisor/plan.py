@@ -177,8 +177,7 @@ class Plan:
         self._settings = settings
         self._newest_generation += 1
         self._generation = self._newest_generation
-        if self._held_until == inf:
-            self._held_until = 0.0  # this is what was waited for
+        self._held_until = 0.0  # this may be the cure
         if self._progress is ServerState.RUNNING:
             self._progress = ServerState.RELOADING
         self._say("info", f"reloading: generation {self._generation} replaces the workers")
