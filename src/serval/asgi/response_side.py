@@ -4,7 +4,7 @@ The half of `asgi/exchange.py` that speaks; the other half, `asgi/request_side.p
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NoReturn
 
 from serval.asgi.file_body import FilePart
 from serval.asgi.http_messages import (
@@ -32,12 +32,13 @@ from serval.protocols.response import (
     trailer_section,
 )
 from serval.protocols.response_defaults import HeadEnds
-from serval.protocols.response_framing import Framing, frame
+from serval.protocols.response_framing import CHUNK_HEADS, SMALL_CHUNK_BYTES, Framing, frame
 
 # What may be left of a request body for the connection to be kept: less is read and dropped.
 DISCARD_BYTES: Final = 65_536
 # Read on every request, as the constants of the phases are.
 _LENGTH: Final = Framing.LENGTH
+_CHUNKED: Final = Framing.CHUNKED
 
 _NO_HEAD: Final = ResponseHead(b"", False, -1, None, False, 0)
 
@@ -149,30 +150,39 @@ class ResponseSide(RequestSide):
         return length is None or length - self.received_bytes <= DISCARD_BYTES
 
     def _body_part(self, body: bytes, more: bool) -> None:
-        excess = 0
-        if self.framing is _LENGTH and len(body) > self._left_bytes:
-            excess = len(body) - self._left_bytes
-            body = body[: self._left_bytes]
-            self._trailers = None  # nothing of what follows can be right
-        if body:
-            self._write_part(body)
-        if excess or not more:
-            self._body_complete()
-        if excess:
-            raise AppError(f"body is longer than its content-length: {excess} bytes cut off")
-
-    def _write_part(self, body: bytes) -> None:
+        # A stream comes here for each of its pieces: one function, not one for each framing.
+        size = len(body)
         framing = self.framing
-        if framing is Framing.NONE:
-            if self.request.method != b"HEAD":
-                self._lane.fault(f"a {self.status} response has no body: {len(body)} bytes dropped")
-            return
-        self.sent_bytes += len(body)
-        if framing is _LENGTH:
-            self._left_bytes -= len(body)
-        elif framing is Framing.CHUNKED:
-            body = b"%x\r\n%b\r\n" % (len(body), body)
-        self._lane.write(body)
+        if framing is _CHUNKED:
+            if size:
+                self.sent_bytes += size
+                head = CHUNK_HEADS[size] if size < SMALL_CHUNK_BYTES else b"%x\r\n" % size
+                self._lane.write(b"".join((head, body, b"\r\n")))
+        elif framing is _LENGTH:
+            if size > self._left_bytes:
+                self._cut_off(body)
+            if size:
+                self._left_bytes -= size
+                self.sent_bytes += size
+                self._lane.write(body)
+        elif size:
+            self._write_unframed(body)
+        if not more:
+            self._body_complete()
+
+    def _cut_off(self, body: bytes) -> NoReturn:
+        """Send of a body what its length has room for; nothing of what follows can be right."""
+        excess = len(body) - self._left_bytes
+        self._trailers = None
+        self._body_part(body[: self._left_bytes], more=False)
+        raise AppError(f"body is longer than its content-length: {excess} bytes cut off")
+
+    def _write_unframed(self, body: bytes) -> None:
+        if self.framing is Framing.CLOSE:
+            self.sent_bytes += len(body)
+            self._lane.write(body)
+        elif self.request.method != b"HEAD":
+            self._lane.fault(f"a {self.status} response has no body: {len(body)} bytes dropped")
 
     def _body_complete(self) -> None:
         if self.phase is LOST:  # found out in writing the last of it
