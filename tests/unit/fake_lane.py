@@ -59,6 +59,7 @@ class FakeLane:
         self.opened: list[FakeFile] = []
         self.limits: list[int] = []
         self.when_flushed: Callable[[], None] = lambda: None
+        self.when_read_on: Callable[[], bool] = lambda: False
 
     def queue(self, data: bytes) -> None:
         self.wire += data
@@ -91,6 +92,9 @@ class FakeLane:
 
     def body_wanted(self) -> None:
         self.wanted_count += 1
+
+    def read_on(self) -> bool:
+        return self.when_read_on()
 
     def limit_body(self, limit_bytes: int) -> None:
         self.limits.append(limit_bytes)

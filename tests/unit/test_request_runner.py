@@ -320,6 +320,28 @@ def test_a_receiver_that_is_told_nothing_new_waits_on(
     assert tasks[1].result() == {"type": "http.disconnect"}
 
 
+@pytest.mark.parametrize("is_woken", [False, True])
+def test_a_receiver_that_gives_up_leaves_nothing_behind(
+    world: World, app: App, connection: Peer, is_woken: bool
+) -> None:
+    app.waits = True
+    connection.data_received(get())
+    tasks = [world.receiving(app.receives[0]) for _ in range(3)]
+    world.turn()
+
+    def give_up() -> None:
+        if is_woken:
+            connection.connection._wake_receivers()
+        tasks[1].cancel()
+
+    world.call(give_up)
+    world.turn()
+
+    assert [task.done() for task in tasks] == [True, True, False]
+    assert tasks[1].cancelled()
+    assert len(connection._receivers) == 1
+
+
 def test_the_loss_of_an_idle_connection_is_no_request(world: World, connection: Peer) -> None:
     connection.peer_lost()
 

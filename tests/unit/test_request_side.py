@@ -52,6 +52,31 @@ def test_a_body_is_told_as_it_comes() -> None:
         world.receive()
 
 
+def test_what_is_read_on_the_way_is_told_without_a_wait() -> None:
+    world = upload()
+
+    def read_on() -> bool:
+        world.exchange.body_received(b"one")
+        return True
+
+    world.lane.when_read_on = read_on
+
+    assert world.receive() == piece(b"one", more=True)
+    assert world.lane.wanted_count == 2
+
+
+def test_a_loss_that_is_found_in_reading_on_is_told_without_a_wait() -> None:
+    world = upload()
+
+    def read_on() -> bool:
+        world.exchange.peer_lost()
+        return True
+
+    world.lane.when_read_on = read_on
+
+    assert world.receive() == DISCONNECT
+
+
 def test_a_body_that_ends_with_nothing_has_an_empty_last_piece() -> None:
     world = upload()
     world.exchange.body_received(b"all")

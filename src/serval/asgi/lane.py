@@ -71,6 +71,13 @@ class Lane(Protocol):
     def body_wanted(self) -> None:
         """The application has taken what was there: read on."""
 
+    def read_on(self) -> bool:
+        """The application waits for body bytes: read what is known to lie there, if it may.
+
+        Returns:
+            Whether anything was read; it was told to the exchange.
+        """
+
     def limit_body(self, limit_bytes: int) -> None:
         """Take so much of the request's body; 0 for all of it."""
 
@@ -105,6 +112,10 @@ class NoLane:
         """Nothing."""
 
     body_wanted = response_done = break_off = flush
+
+    def read_on(self) -> bool:
+        """The request is over."""
+        return False
 
     def limit_body(self, limit_bytes: int) -> None:
         """The request is over."""

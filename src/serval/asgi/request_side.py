@@ -81,6 +81,8 @@ class RequestSide:
                 return {"type": "http.request", "body": body, "more_body": True}
             if self.input is ARRIVING and self._peer is PRESENT:
                 self._ask_for_body()
+                if self._lane.read_on():
+                    continue
             if self._peer is not PRESENT:  # writing 100 Continue may have shown it
                 self._told = True
             else:

@@ -44,6 +44,10 @@ class Allowances:
         elif much is not None:
             self._much.pop(sock, None)  # another thread may have taken the place from it
 
+    def has_much(self, sock: socket.socket) -> bool:
+        """Whether that connection may have much."""
+        return self._much.get(sock, False)
+
     def leave(self, sock: socket.socket) -> None:
         """A socket is closed now, or used for something else."""
         if self._much.pop(sock, False):

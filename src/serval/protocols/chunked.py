@@ -94,7 +94,7 @@ class ChunkScanner:
         """
         part = self.part
         if part is DATA:
-            return self._pass_data(data, start, origin)
+            return self.pass_data(len(data), start, origin)
         if part is _DATA_END:
             if (found := _NEXT_CHUNK.match(data, start)) is not None:
                 self._take_next(found[1])
@@ -135,9 +135,15 @@ class ChunkScanner:
             self._extension_left -= len(extensions)
         return size[0]
 
-    def _pass_data(self, data: bytes | bytearray, start: int, origin: int) -> int:
-        available = min(len(data) - start, self._chunk_left)
-        if available <= 0:
+    def pass_data(self, end: int, start: int, origin: int) -> int:
+        """Walk over the data of a chunk, of which there is as much as from `start` to `end`.
+
+        The same as `advance`, where the part is DATA.
+        """
+        available = end - start
+        if available > self._chunk_left:
+            available = self._chunk_left
+        elif available <= 0:
             return start
         if self.limit_bytes and available > (room := self.limit_bytes - self.passed_bytes):
             if room <= 0:

@@ -286,10 +286,10 @@ class H1Protocol:
     def _advance(self) -> RequestEvent | None:
         """The next event where the fast path has none."""
         reading = self._reading
-        if isinstance(reading, HeadSection):
-            return self._read_head(reading)
-        if isinstance(reading, _ChunkedBody):
+        if type(reading) is _ChunkedBody:
             return self._read_chunked_body(reading)
+        if type(reading) is HeadSection:
+            return self._read_head(reading)
         if self._phase is Phase.COUNTED_BODY:
             return self._read_counted_body()
         if self._phase is _REFUSED:
@@ -351,16 +351,17 @@ class H1Protocol:
         data, origin = self._data, self._origin
         end = self._start
         scanner = body.scanner
-        view = memoryview(data)
+        size = len(data)
         pieces: list[memoryview] = []  # copied once, when they are joined
         try:
-            while (part := scanner.part) is not TRAILERS:
+            view = memoryview(data)
+            while end < size and (part := scanner.part) is not TRAILERS:
                 begin = end
-                end = scanner.advance(data, begin, origin + begin)
-                if end == begin:
-                    break
-                if part is DATA:
+                if part is DATA:  # most of what a read brings
+                    end = scanner.pass_data(size, begin, origin + begin)
                     pieces.append(view[begin:end])
+                elif (end := scanner.advance(data, begin, origin + begin)) == begin:
+                    break
         except PeerError:
             # Data before the fault is read first; it is found again after that.
             if not pieces:

@@ -312,7 +312,7 @@ class HttpConnection(RequestRunner):
         service.stats.requests += 1
         if service.observed:
             service.journal.request_finished(self, exchange, self._scope, self._started_at, cause)
-        if self._input_changed is not None:
+        if self._receivers is not None:
             self._wake_receivers()
         if exchange.keep_alive and self.keep_alive and exchange.input is not ARRIVING:
             self.parser.start_next_cycle()

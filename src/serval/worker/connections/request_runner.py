@@ -34,7 +34,7 @@ class RequestRunner(Wire):
 
     __slots__ = (
         "_ending",
-        "_input_changed",
+        "_receivers",
         "_scope",
         "_started_at",
         "exchange",
@@ -57,7 +57,7 @@ class RequestRunner(Wire):
         self._scope: Scope = {}
         self._started_at = 0.0
         self._ending = service.draining
-        self._input_changed: asyncio.Event | None = None
+        self._receivers: list[asyncio.Future[None]] | None = None
 
     # What the protocol supplies.
 
@@ -158,9 +158,21 @@ class RequestRunner(Wire):
 
     async def input_changed(self) -> None:
         """Wait until the exchange has something new to tell the application."""
-        if self._input_changed is None:
-            self._input_changed = asyncio.Event()
-        await self._input_changed.wait()
+        # Half the time of an `asyncio.Event`, which would be one for each read of a body.
+        waiter = self.service.loop.create_future()
+        if self._receivers is None:
+            self._receivers = []
+        self._receivers.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if self._receivers is not None and waiter in self._receivers:
+                self._receivers.remove(waiter)
+            raise
+
+    def read_on(self) -> bool:
+        """Read what is known to lie there: nothing is, unless a lane knows better."""
+        return False
 
     def break_off(self) -> None:
         """Cut the response short so that the peer can tell."""
@@ -187,9 +199,10 @@ class RequestRunner(Wire):
             )
 
     def _wake_receivers(self) -> None:
-        event, self._input_changed = self._input_changed, None
-        if event is not None:
-            event.set()
+        waiters, self._receivers = self._receivers, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
 
     # The end.
 

@@ -31,6 +31,13 @@ logger = logging.getLogger("serval.error")
 # How much one `recv` takes.  Twice as much would pass malloc's threshold for memory of its own from
 # the kernel and cost 10 us in each call (CPython 3.13, glibc 2.36).
 RECEIVE_BYTES: Final = 65_536
+# How often an application that waits for a body may read by itself, once a read was full, before
+# others have their turn: each time saves a poll, a future and a turn of the loop.
+READS_COUNT: Final = 4
+# What is gathered for a client that reads quickly before it is sent, in so few buffers: each `send`
+# wakes the client, and a download of 10 MiB over loopback costs a third less than by 64 KiB.
+GATHERED_BYTES: Final = 262_144
+GATHERED_COUNT: Final = 32
 # Buffers above this are given to the kernel as they are, not joined first.
 JOIN_BYTES: Final = 131_072
 # The kernel's limit for one `sendmsg` (IOV_MAX).
@@ -106,7 +113,7 @@ class Selector(Protocol):
 class SocketConnection(HttpConnection):
     """An HTTP connection on a non-blocking socket in a SyncWorker's selector."""
 
-    __slots__ = ("_full_at", "_interest", "_sock", "_worker")
+    __slots__ = ("_full_at", "_interest", "_reads_left", "_sock", "_worker")
 
     lane: ClassVar[Lane] = "sync"
     # Whether the kernel may send a file by itself.
@@ -127,6 +134,7 @@ class SocketConnection(HttpConnection):
         self._worker = worker
         self._sock = sock
         self._interest = INPUT
+        self._reads_left = 0
         self._full_at = 0.0  # when the socket last took no more; 0: it never did
         super().__init__(worker.service, client, server, scheme=scheme)
         if server is not None and server[1] is None and (peer := peer_credentials(sock)):
@@ -175,12 +183,25 @@ class SocketConnection(HttpConnection):
             self.peer_lost()
             return True
         if data:
+            if len(data) == RECEIVE_BYTES:
+                self._reads_left = READS_COUNT
             self.data_received(data)
         else:
             self._input_ended()
         return True
 
     _take_late_bytes = _receive
+
+    def read_on(self) -> bool:
+        """Read again where the last read was full, and others have not waited for long."""
+        left = self._reads_left
+        if not left or self.corked or not self._reading or self.exchange is None:
+            return False
+        self._reads_left = 0  # unless that read is full as well
+        self.ready(READ)
+        if self._reads_left:
+            self._reads_left = left - 1
+        return True
 
     def _input_ended(self) -> None:
         self._watch(self._interest & ~INPUT)
@@ -208,6 +229,13 @@ class SocketConnection(HttpConnection):
             self._out_bytes = 0
         else:
             self._keep_rest(sent)
+
+    def _gathers(self) -> bool:
+        return (
+            self._out_bytes < GATHERED_BYTES
+            and len(self._out) < GATHERED_COUNT
+            and self.service.allowances.has_much(self._sock)
+        )
 
     async def send_from(self, file: OpenFile, offset: int, count: int) -> int:
         """Send some of those bytes; the kernel does, from its cache, unless they are few."""

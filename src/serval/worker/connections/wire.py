@@ -181,12 +181,17 @@ class Wire(ABC):
 
     def write(self, data: bytes) -> None:
         """Send bytes: at the end of the turn, or at once when they are many."""
-        self.queue(data)
-        if self._out_bytes >= HIGH_WATER_BYTES:
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes >= HIGH_WATER_BYTES and not self._gathers():
             self.flush()
         elif not self.corked and not self._flush_scheduled:
             self._flush_scheduled = True
             self.service.turn.ends_for(self)
+
+    def _gathers(self) -> bool:
+        """Whether what is queued, many bytes, may wait for the end of the turn all the same."""
+        return False
 
     def turn_over(self) -> None:
         """The end of a turn in which something was written."""
