@@ -290,6 +290,32 @@ def test_a_body_is_waited_for_as_long_as_it_makes_progress() -> None:
         assert connection.waits_for() == {Wait.KEEP_ALIVE}
 
 
+def test_a_body_is_not_waited_for_before_its_client_is_told_to_send_it(
+    world: World, app: App, connection: Peer
+) -> None:
+    app.waits = True
+    connection.data_received(post("/", 10, "expect: 100-continue"))
+    assert connection.waits_for() == set()
+    receiving = world.receiving(app.receives[0])
+    world.turn()
+    assert connection.taken() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert connection.waits_for() == {Wait.BODY}
+    connection.data_received(bytes(10))
+    world.turn()
+
+    assert receiving.done()
+    assert connection.waits_for() == set()
+
+
+@pytest.mark.parametrize("size", [5, 10])
+def test_a_body_that_comes_untold_is_waited_for(app: App, connection: Peer, size: int) -> None:
+    app.waits = True
+    connection.data_received(post("/", 10, "expect: 100-continue"))
+    connection.data_received(bytes(size))
+
+    assert connection.waits_for() == ({Wait.BODY} if size < 10 else set())
+
+
 def test_reading_pauses_while_the_application_does_not_take_the_body(
     world: World, app: App, connection: Peer
 ) -> None:

@@ -122,6 +122,11 @@ class RequestSide:
         return self.phase is LOST
 
     @property
+    def awaits_continue(self) -> bool:
+        """Whether the client may keep its body back until it is told to send it."""
+        return self._continue_due
+
+    @property
     def buffered_bytes(self) -> int:
         """Body bytes that the application has not taken."""
         return sum(map(len, self._chunks)) if self._chunks else 0

@@ -242,7 +242,7 @@ class HttpConnection(RequestRunner):
             self.advance()
 
     def _settle_body(self, exchange: Exchange) -> None:
-        if self._reading and exchange.input is ARRIVING:
+        if self._reading and exchange.input is ARRIVING and not exchange.awaits_continue:
             if self._wait is not Wait.BODY or self._progress_bytes >= BODY_PROGRESS_BYTES:
                 self._progress_bytes = 0
                 self._wait_for(Wait.BODY)
@@ -282,9 +282,9 @@ class HttpConnection(RequestRunner):
     # The lane of the running exchange.
 
     def body_wanted(self) -> None:
-        """The application took the body bytes that were held for it."""
+        """The application took the body bytes that were held for it, or asks for the first."""
         exchange = self.exchange
-        if not self._reading and exchange is not None and exchange.input is ARRIVING:
+        if self._wait is not Wait.BODY and exchange is not None and exchange.input is ARRIVING:
             self._resume_reading()
             self._settle_body(exchange)
 
