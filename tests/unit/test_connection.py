@@ -644,6 +644,16 @@ def test_a_websocket_is_handed_over_after_what_was_before_it(
     assert connection.ended == "handed over"
 
 
+def test_nothing_is_handed_over_of_a_client_that_left_before_its_answer(
+    connection: Peer,
+) -> None:
+    connection.when_flushed = connection.connection.peer_lost
+    connection.data_received(get("/a") + get("/ws", *WEBSOCKET) + b"frame")
+
+    assert connection.handed is None
+    assert connection.ended == "closed"
+
+
 def test_an_upgrade_is_ignored_behind_an_answer_that_is_not_read(
     world: World, app: App, connection: Peer
 ) -> None:

@@ -261,8 +261,8 @@ class HttpConnection(RequestRunner):
         if request.upgrade == b"websocket" and self.service.speaks_websocket:
             self.flush()
             if not self._has_unsent():  # else it is ignored, as RFC 9110 section 7.8 allows
-                self._detach()
-                self._hand_over(request, websocket_scope(scope))
+                if self._detach():
+                    self._hand_over(request, websocket_scope(scope))
                 return
         self.begin(request, scope)
 

@@ -328,8 +328,11 @@ class Wire(ABC):
             at = self.service.loop.time()
             self.service.journal.tell(ConnectionClosed(self.connection_id, self.lane, at))
 
-    def _detach(self) -> None:
-        """Leave the socket, open, to another owner."""
+    def _detach(self) -> bool:
+        """Leave the socket, open, to another owner; False where it is closed already."""
+        if self.state is State.CLOSED:
+            return False
         self._wait_for(None)
         self.state = State.CLOSED
         self.service.closed(self)
+        return True
