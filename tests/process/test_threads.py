@@ -444,6 +444,20 @@ def test_a_body_shorter_than_announced_breaks_the_connection(
     wsgi[0].expect("shorter than its content-length")
 
 
+def test_nothing_is_kept_of_what_the_application_held_as_its_client_left() -> None:
+    head = b"POST /hold HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    with serving("process.wsgi_app:app", "--threads", "2") as (program, address):
+        for _ in range(3):
+            with socket.create_connection(address, timeout=20) as client:
+                client.sendall(head + b"x" * 70_000)
+            program.expect('POST /hold HTTP/1.1" 499')
+        give_up_at = time.monotonic() + 5  # that is logged a moment before the application ends
+        while ask(address, "/still-held")[1] != b"0 of 3" and time.monotonic() < give_up_at:
+            pass
+
+        assert ask(address, "/still-held")[1] == b"0 of 3"
+
+
 def test_a_client_that_leaves_ends_its_stream(wsgi: tuple[Program, Address]) -> None:
     with socket.create_connection(wsgi[1], timeout=20) as client:
         client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,11 +1,13 @@
 """A WSGI application that behaves and misbehaves on request, under the eyes of wsgiref.validate."""
 
+import gc
 import hashlib
 import json
 import os
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -199,6 +201,25 @@ def kill(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     return [kill_others().encode()]
 
 
+class Held:
+    """Something large that an application has in its hands as its client leaves."""
+
+
+held: list[weakref.ref[Held]] = []
+
+
+def hold(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    gc.disable()  # what is kept shall not go by chance
+    one = Held()
+    held.append(weakref.ref(one))
+    return digest(environ, start)
+
+
+def still_held(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", PLAIN)
+    return [b"%d of %d" % (sum(one() is not None for one in held), len(held))]
+
+
 def sleep_when_left(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     try:
         return digest(environ, start)
@@ -250,6 +271,8 @@ ROUTES = {
     "/kill": kill,
     "/sleep-before-reading": sleep_before_reading,
     "/sleep-when-left": sleep_when_left,
+    "/hold": hold,
+    "/still-held": still_held,
     "/listed": listed,
     "/large": large,
     "/no-length": no_length,

@@ -197,6 +197,7 @@ class WsgiConnection(PooledConnection):
         if seat.running:
             seat.roster.ended(seat)
         self._app_returned(exchange, error)
+        del error  # its traceback holds this frame, and what the application was doing
 
     def _app_returned(self, exchange: WsgiExchange, error: BaseException | None) -> None:
         """The application is done with a request: end the response if it did not."""

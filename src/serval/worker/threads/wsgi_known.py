@@ -232,6 +232,7 @@ class KnowingConnection(WsgiConnection):
         self._begun = None
         self.seat.roster.paces.note(known.shape, time.monotonic() - self.seat.busy_since)
         self._app_returned(exchange, error)
+        del error  # its traceback holds this frame, and what the application was doing
         self.corked = False
         self.flush()
         self._settle()
