@@ -98,7 +98,11 @@ class ServerConfig(TlsSettings):
         ),
     )
     backlog: int = option(
-        2048, "Connections that the kernel may queue for us.", group=Group.LISTENING, at_least=1
+        2048,
+        "Connections that the kernel may queue for us.",
+        group=Group.LISTENING,
+        at_least=1,
+        at_most=2**31 - 1,  # listen(2) takes an int
     )
 
     workers: int = option(

@@ -48,6 +48,7 @@ def test_a_spec_says_where_to_listen(spec: str, expected: Bind) -> None:
         ("unix:a\0b", "NUL"),
         ("fd:", "names no file descriptor"),
         ("fd:-1", "names no file descriptor"),
+        ("fd:4294967299", "names no file descriptor"),  # 3, and a bit that nobody looks at
         ("٣", "for its port"),
     ],
 )

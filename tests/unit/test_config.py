@@ -56,6 +56,7 @@ def test_a_setting_of_a_wrong_type_is_refused_by_name() -> None:
 
 def test_a_setting_out_of_its_bounds_is_refused_by_name() -> None:
     assert refusal_of(port=65536) == "port must be at most 65535, not 65536"
+    assert refusal_of(backlog=2**31).startswith("backlog must be at most ")
     assert refusal_of(timeout_headers=-1) == (
         "timeout_headers must be at least 0, or 0 for no limit, not -1"
     )

@@ -10,6 +10,7 @@ from serval.errors import ConfigError
 
 LEGAL: Final = "host:port, [v6]:port, :port, port, unix:path, unix:@name or fd:N"
 DEFAULT_HOST: Final = "127.0.0.1"
+_FD_DIGITS: Final = 9  # of an int; a larger number would be cut down to one that means another
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _parse_unix(spec: str) -> UnixBind:
 
 def _parse_fd(spec: str) -> FdBind:
     number = spec.removeprefix("fd:").removeprefix("//")
-    if not (number.isascii() and number.isdecimal()):
+    if not (number.isascii() and number.isdecimal() and len(number) <= _FD_DIGITS):
         raise ConfigError(f"bind {spec!r} names no file descriptor; legal: fd:N")
     return FdBind(int(number))
 
