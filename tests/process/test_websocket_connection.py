@@ -399,7 +399,8 @@ def test_a_ping_is_answered_while_the_application_is_busy(run: Runner) -> None:
     run(main())
 
 
-def test_an_application_that_does_not_receive_stops_the_peer(run: Runner) -> None:
+@pytest.mark.parametrize("early", [0, 4], ids=["later", "from the first"])
+def test_an_application_that_does_not_receive_stops_the_peer(run: Runner, early: int) -> None:
     release = asyncio.Event()
 
     async def busy(receive: Receive, send: Send) -> None:
@@ -409,7 +410,7 @@ def test_an_application_that_does_not_receive_stops_the_peer(run: Runner) -> Non
 
     async def main() -> None:
         async with serving(app, ws_max_queue=4) as server:
-            reader, writer = await raw(server)
+            reader, writer = await raw(server, REQUEST + HI * early)
             await accepted(reader)
             sent = 0
             writer.transport.set_write_buffer_limits(0)
@@ -426,7 +427,7 @@ def test_an_application_that_does_not_receive_stops_the_peer(run: Runner) -> Non
             writer.write(b"\x88\x80\0\0\0\0")
             assert await reader.readexactly(2) == b"\x88\x00"
             await shut(writer)
-            assert len(told) == sent + 1
+            assert len(told) == early + sent + 1
 
     run(main())
     assert told[-1] == disconnect(1005)

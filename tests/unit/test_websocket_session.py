@@ -408,6 +408,19 @@ def test_a_close_from_both_sides_at_once_ends_the_session() -> None:
     assert (out, session.line) == (b"", Line.DOWN)
 
 
+def test_a_close_that_waits_behind_a_full_queue_is_told_although_the_connection_is_gone() -> None:
+    session = opened(queue_count=1)
+    session.receive_data(text("one") + text("two") + close(4001))
+    for _ in range(2):  # its input ends, then the connection
+        session.receive_eof()
+
+    told: list[object] = []
+    while session.line is Line.DOWN and len(told) < 3:
+        told.append(session.next_message())
+        session.parse()
+    assert told == [received("one"), received("two"), disconnect(4001)]
+
+
 def test_a_peer_that_never_answers_our_close_is_lost() -> None:
     session = opened()
     session.send({"type": "websocket.close"})

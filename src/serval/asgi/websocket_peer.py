@@ -82,6 +82,8 @@ class PeerSide:
 
     def receive_eof(self) -> None:
         """The peer sends no more, or the connection is lost."""
+        if self._peer_ended:
+            return  # what came before that may still have to be parsed, a close frame perhaps
         self._peer_ended = True
         if self.fault is not None:
             self.disconnect(self.fault.status, self.fault.reason)

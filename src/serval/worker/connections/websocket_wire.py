@@ -103,6 +103,9 @@ class WebSocketWire(asyncio.Protocol):
         if self._receiver is not None:
             self._wake_receivers()
         if session.line is not self._line or session.full or session.behind:
+            if self._paused:
+                # uvloop begins to read after `connection_made`, though it was told there not to.
+                self._set_reading(False)
             self._settle()
 
     def eof_received(self) -> None:
