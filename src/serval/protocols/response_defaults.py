@@ -23,6 +23,8 @@ def _http_date(second: int) -> bytes:
 class ResponseDefaults:
     """The fields that the server adds to every response: Date, Server and configured ones.
 
+    Threads may share it: one that asks while another renews it may get the last second's date.
+
     Attributes:
         ends: The ends of heads, empty line included, as of the last call of `lines`: for the
             responses whose application sent none, the first, the second or both of Date and Server.

@@ -201,6 +201,12 @@ class Service:
     ) -> "Service":
         """The same service for another thread; what must not be shared, it has of its own.
 
+        Several threads have in common what says that any may call (`allowances`, `farewell`, the
+        queues of the sweeper, the meter and the log of faults), what never changes (`config`, the
+        limits), and tables in which a lost entry is merely made again (templates, `proxies`,
+        `defaults`).  Everything else has one owner: a service its thread, a connection whoever
+        has taken it from `worker/threads/armed.py`.
+
         Args:
             loop: That thread's.
             connections: Where to keep those that are open.
