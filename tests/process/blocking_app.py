@@ -71,8 +71,8 @@ async def hold_the_interpreter(_receive: Receive) -> None:
 
 
 async def wait(receive: Receive) -> None:
-    say("waits")
     await receive()
+    asyncio.get_running_loop().call_soon(say, "waits")  # once it does
     await receive()
 
 

@@ -158,6 +158,11 @@ class H1Protocol:
         return self._eof and not self.has_trailing_data
 
     @property
+    def received_bytes(self) -> int:
+        """How much of the connection's input has come so far."""
+        return self._origin + len(self._data)
+
+    @property
     def has_trailing_data(self) -> bool:
         """Whether bytes have been received that were not parsed."""
         return self._start < len(self._data)

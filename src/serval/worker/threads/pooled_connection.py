@@ -5,11 +5,13 @@ released or closed.  Only `expired`, `leave`, `drain`, `disconnect` and `abort` 
 main thread without a claim; they find out who has it.
 """
 
+import math
 import select
 import socket
+import time
 from abc import abstractmethod
 from contextlib import suppress
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from serval.asgi.types import Address, Scope
 from serval.lifecycle import Lane
@@ -57,12 +59,32 @@ class Owner(Protocol):
     def forget(self, sock: socket.socket) -> None:
         """Watch its socket no more."""
 
+    def retry(self, connection: "PooledConnection", wait: Wait) -> None:
+        """Look again soon at a wait that is over.  Main thread."""
+
     @property
     def is_awaited(self) -> bool:
         """Whether a connection that ends should be told of, by `came_further`."""
 
     def came_further(self) -> None:
         """It has ended."""
+
+
+class Overtime(NamedTuple):
+    """A wait that is over, but for bytes that lie unread.
+
+    Attributes:
+        began_at: When that was seen, and every time that it was seen anew.
+        received_bytes: How much of the connection's input had been read by then.
+    """
+
+    began_at: float
+    received_bytes: int
+
+
+_NONE: Final = Overtime(-math.inf, 0)
+# What can be waited for by sending a little now and then.
+_OF_BYTES: Final = (Wait.HEAD, Wait.BODY)
 
 
 class PooledConnection(SocketConnection):
@@ -75,7 +97,7 @@ class PooledConnection(SocketConnection):
         is_housed: Its socket is watched by its seat alone, for as long as the application runs.
     """
 
-    __slots__ = ("_lives_on", "fd", "is_housed", "seat", "threads")
+    __slots__ = ("_lives_on", "_overtime", "fd", "is_housed", "seat", "threads")
 
     lane: ClassVar[Lane] = "thread"
 
@@ -94,6 +116,7 @@ class PooledConnection(SocketConnection):
         self.seat = threads.desk
         self.is_housed = False
         self._lives_on = True
+        self._overtime = _NONE
         super().__init__(threads.desk, sock, client, server, scheme=scheme, tls=tls)
 
     @property
@@ -144,11 +167,33 @@ class PooledConnection(SocketConnection):
         """A wait of this connection has lasted as long as it may."""
         if self.threads.claim(self):
             self.sit(self.threads.desk)
-            # Late: where every thread is busy, the peer's bytes lie unread.
-            self.end_wait(wait, late=True)
+            self._end_wait_unserved(wait)
             self.threads.release(self)
         elif self.state is not State.CLOSED:
             self.seat.expired(self, wait, late=late)
+
+    def _end_wait_unserved(self, wait: Wait) -> None:
+        """The same, for one that waits for a thread.
+
+        Where every thread is busy, what the peer has sent lies unread.  It is looked at again once
+        a thread has read that.  Then its time is over, though more may lie there: who sends a byte
+        now and then would be waited for again and again.
+        """
+        queue = self.service.sweeper.deadlines[wait]
+        if wait not in _OF_BYTES or self._wait is not wait or self in queue:
+            self.end_wait(wait, late=True)
+            return
+        now, received_bytes = time.monotonic(), self.parser.received_bytes
+        before = self._overtime
+        is_over = (
+            now - before.began_at < queue.seconds  # else that was another wait
+            and received_bytes > before.received_bytes
+        )
+        self.end_wait(wait, late=not is_over)
+        if self in queue:
+            queue.stop(self)
+            self._overtime = Overtime(now, received_bytes)
+            self.threads.retry(self, wait)
 
     def leave(self) -> None:
         """Nothing to do: the pool tells the services."""
