@@ -42,7 +42,7 @@ CPU time of the whole server for each request, in microseconds, with one worker;
 
 Requests that come again word for word, from clients that poll, probe or keep a connection, are
 known and cost least; the second line shows what is left of that where nothing repeats. The least
-of six interleaved rounds, server and load on a core each; CPython {python}, Serval
+of three interleaved rounds, server and load on a core each; CPython {python}, Serval
 {serval}, uvicorn {uvicorn} with uvloop {uvloop} and httptools {httptools}, granian {granian}, on
 {cores} cores of a virtual machine that others shared ({processor}), {date}. Figures move with the
 machine, ratios less: `python -m benchmarks` repeats them, with more works and more servers.
