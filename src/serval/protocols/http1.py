@@ -353,8 +353,7 @@ class H1Protocol:
         return BodyReceived(piece)
 
     def _read_chunked_body(self, body: _ChunkedBody) -> RequestEvent | None:
-        data, origin = self._data, self._origin
-        end = self._start
+        data, origin, end = self._data, self._origin, self._start
         scanner = body.scanner
         size = len(data)
         pieces: list[memoryview] = []  # copied once, when they are joined
@@ -371,14 +370,13 @@ class H1Protocol:
             # Data before the fault is read first; it is found again after that.
             if not pieces:
                 raise
-        if pieces or scanner.part is not TRAILERS:
-            self._consume(end)
-            if pieces:
-                return BodyReceived(joined(data, pieces))
-            self._check_eof()
-            return None
         self._consume(end)
-        return self._read_trailers(body)
+        if pieces:
+            return BodyReceived(joined(data, pieces))
+        if scanner.part is TRAILERS:
+            return self._read_trailers(body)
+        self._check_eof()
+        return None
 
     def _read_trailers(self, body: _ChunkedBody) -> RequestEnded | None:
         data, start = self._data, self._start
